@@ -1,0 +1,40 @@
+"""Every error that Rowhook raises on purpose.
+
+    RowhookError
+      UserMistake          exit 2: says what was given and what would be right
+        ConfigError        a setting, the connection or the schema at start
+      DatabaseLost         the connection went away: reconnect, look again
+      LeaseLost            this instance's lock or row is gone: register anew
+
+Foreign exceptions are translated at one edge each: psycopg's in database.py, aiohttp's in send.py.
+"""
+
+from __future__ import annotations
+
+
+class RowhookError(Exception):
+    """Base of all."""
+
+
+class UserMistake(RowhookError):
+    """Something given by a person can't be right.
+
+    ``message`` says what was given, ``remedy`` what would be right; together they are one line.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.message = " ".join(message.split())
+        self.remedy = " ".join(remedy.split())
+        super().__init__(f"{self.message}: {self.remedy}" if self.remedy else self.message)
+
+
+class ConfigError(UserMistake):
+    """A setting, the database it names, or its schema: fatal at start."""
+
+
+class DatabaseLost(RowhookError):
+    """Postgres went away, or this session's connection did."""
+
+
+class LeaseLost(RowhookError):
+    """This instance is no longer alive in Postgres' eyes."""

@@ -1,0 +1,57 @@
+-- Events: append-only, written by triggers in the writer's own transaction.
+-- depends: 0001-schema
+--
+-- A fixed ring of ten partitions, a day each: retention empties one with TRUNCATE, which locks no parent; a ring
+-- never runs out of partitions, so no writer fails for the lack of one. The slot is computed from clock_timestamp(), because
+-- now() is when a transaction began: a late commit would land in a slot about to be emptied.
+-- No foreign key points here: it would make the TRUNCATE of a slot impossible.
+
+CREATE TABLE rowhook.event (
+    id          bigint      GENERATED ALWAYS AS IDENTITY,
+    xid         xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    slot        smallint    NOT NULL DEFAULT (floor(date_part('epoch', clock_timestamp()) / 86400)::bigint % 10)::smallint,
+    moved       boolean     NOT NULL DEFAULT false,
+    op          text        NOT NULL,
+    type        text        NOT NULL,
+    table_name  text,
+    row_key     text,
+    tenant      text,
+    data        json,
+    previous    json,
+    CONSTRAINT event_pkey PRIMARY KEY (id, slot),
+    CONSTRAINT op_known CHECK (op IN ('insert', 'update', 'delete', 'truncate', 'emit', 'own', 'probe'))
+) PARTITION BY LIST (slot);
+
+DO $do$
+BEGIN
+    FOR _slot IN 0..9 LOOP
+        EXECUTE format('CREATE TABLE rowhook.event_%s PARTITION OF rowhook.event FOR VALUES IN (%s)', _slot, _slot);
+    END LOOP;
+END
+$do$;
+
+-- What the cursor's window reads: the transactions of a range, or single late ones, each in id order.
+CREATE INDEX event_by_transaction ON rowhook.event (xid, id);
+
+COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
+COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
+COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
+COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
+COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
+COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
+COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
+COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
+COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
+COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+
+DO $do$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
+        GRANT INSERT ON rowhook.event TO rowhook_capture;
+    END IF;
+END
+$do$;

@@ -1,0 +1,77 @@
+-- Endpoints: who wants which events, and how they are signed and sent.
+-- depends: 0002-event
+
+CREATE TABLE rowhook.endpoint (
+    id             bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT endpoint_pkey PRIMARY KEY,
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    public_id      text        NOT NULL GENERATED ALWAYS AS (rowhook.public_id('end', created_at, id)) STORED
+                               CONSTRAINT endpoint_public_id_key UNIQUE,
+    revision       bigint      NOT NULL DEFAULT 1,
+    state          text        NOT NULL DEFAULT 'active',
+    state_reason   text,
+    url            text        NOT NULL,
+    events         text[]      NOT NULL DEFAULT '{*}',
+    tenant         text,
+    description    text,
+    retry_schedule interval[],
+    timeout        interval,
+    max_in_flight  integer,
+    failing_since  timestamptz,
+    CONSTRAINT state_known CHECK (state IN ('active', 'paused', 'disabled', 'removed')),
+    CONSTRAINT url_is_http CHECK (url ~ '^https?://[^\s]+$'),
+    CONSTRAINT events_are_patterns CHECK (
+        array_length(events, 1) >= 1 AND array_position(events, NULL) IS NULL
+        AND array_to_string(events, ',') ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'),
+    CONSTRAINT timeout_is_positive CHECK (timeout > interval '0'),
+    CONSTRAINT max_in_flight_is_positive CHECK (max_in_flight > 0)
+);
+
+COMMENT ON TABLE rowhook.endpoint IS 'A receiver''s URL and what it wants; removed ones stay for the record';
+COMMENT ON COLUMN rowhook.endpoint.id IS 'Internal id';
+COMMENT ON COLUMN rowhook.endpoint.created_at IS 'When it was added';
+COMMENT ON COLUMN rowhook.endpoint.public_id IS 'The id that people and programs use: end_…';
+COMMENT ON COLUMN rowhook.endpoint.revision IS 'Counts changes of the endpoint and its secrets; relays reload what changed';
+COMMENT ON COLUMN rowhook.endpoint.state IS 'active; paused (by a person) or disabled (by Rowhook): deliveries accumulate; removed: gets nothing';
+COMMENT ON COLUMN rowhook.endpoint.state_reason IS 'Why it is not active';
+COMMENT ON COLUMN rowhook.endpoint.url IS 'Where to POST';
+COMMENT ON COLUMN rowhook.endpoint.events IS 'Patterns of event types: *, expense.*, expense.created';
+COMMENT ON COLUMN rowhook.endpoint.tenant IS 'Only this tenant''s events; null: the operator''s endpoint, all tenants';
+COMMENT ON COLUMN rowhook.endpoint.description IS 'A note for people';
+COMMENT ON COLUMN rowhook.endpoint.retry_schedule IS 'Waits before each retry; null: ROWHOOK_RETRY_SCHEDULE';
+COMMENT ON COLUMN rowhook.endpoint.timeout IS 'Total time of one attempt; null: ROWHOOK_TIMEOUT';
+COMMENT ON COLUMN rowhook.endpoint.max_in_flight IS 'Most requests at once from one relay; null: the relay''s default';
+COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
+
+CREATE TABLE rowhook.secret (
+    id          bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT secret_pkey PRIMARY KEY,
+    endpoint_id bigint      NOT NULL CONSTRAINT secret_endpoint_fkey REFERENCES rowhook.endpoint (id),
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at  timestamptz,
+    value       text        NOT NULL,
+    CONSTRAINT value_is_long_enough CHECK (length(value) >= 16)
+);
+CREATE INDEX secret_of_endpoint ON rowhook.secret (endpoint_id);
+
+COMMENT ON TABLE rowhook.secret IS 'Signing secrets; while one is replaced, both sign';
+COMMENT ON COLUMN rowhook.secret.id IS 'Internal id; the highest of an endpoint is its newest';
+COMMENT ON COLUMN rowhook.secret.endpoint_id IS 'Whose it is';
+COMMENT ON COLUMN rowhook.secret.created_at IS 'When it was made';
+COMMENT ON COLUMN rowhook.secret.expires_at IS 'Signs until then; null: until replaced';
+COMMENT ON COLUMN rowhook.secret.value IS 'whsec_ + base64, or a plain text of 16 characters or more';
+
+CREATE FUNCTION rowhook.pattern_candidates(type text)
+RETURNS SETOF text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Every pattern that could match, so that matching is an equality join: a.b.c -> a.b.c, a.b.*, a.*, *.
+    -- Rowhook's own types only go to endpoints that name them.
+    SELECT pattern_candidates.type
+    UNION ALL
+    SELECT p.pattern
+      FROM (SELECT array_to_string(parts[1:n], '.') || '.*' AS pattern
+              FROM string_to_array(pattern_candidates.type, '.') AS parts,
+                   generate_series(1, array_length(parts, 1) - 1) AS n
+            UNION ALL SELECT '*') AS p
+     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe')
+$fn$;
+COMMENT ON FUNCTION rowhook.pattern_candidates(text) IS 'The patterns that match an event type';

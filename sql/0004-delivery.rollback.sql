@@ -1,0 +1,2 @@
+DROP TABLE rowhook.attempt;
+DROP TABLE rowhook.delivery;

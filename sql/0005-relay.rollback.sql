@@ -1,0 +1,2 @@
+DROP TABLE rowhook.cursor;
+DROP TABLE rowhook.instance;

@@ -1,0 +1,17 @@
+SELECT rowhook.uncapture(c.table_name) FROM rowhook.capture AS c;
+DROP FUNCTION rowhook.uncapture(regclass);
+DROP FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean);
+DROP FUNCTION rowhook.capture_is_whole(rowhook.capture);
+DROP FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean);
+DROP FUNCTION rowhook.json_casts(regclass);
+DROP FUNCTION rowhook.check_source(regclass);
+DROP FUNCTION rowhook.capture_mode(regclass, text[]);
+DROP FUNCTION rowhook.capture_ddl(rowhook.capture);
+DROP FUNCTION rowhook.trigger_names(rowhook.capture);
+DROP FUNCTION rowhook.drop_ddl(rowhook.capture);
+DROP FUNCTION rowhook.function_sql(rowhook.capture, text, text);
+DROP FUNCTION rowhook.body_sql(rowhook.capture, text);
+DROP FUNCTION rowhook.insert_sql(rowhook.capture, text, text, text, text);
+DROP FUNCTION rowhook.side_sql(rowhook.capture, text, text, text);
+DROP FUNCTION rowhook.captured_columns(rowhook.capture);
+DROP FUNCTION rowhook.update_sql(rowhook.capture, text, boolean);

@@ -1,0 +1,1 @@
+DROP FUNCTION rowhook.emit(text, json, text, text);
