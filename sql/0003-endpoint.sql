@@ -20,7 +20,8 @@ CREATE TABLE rowhook.endpoint (
     CONSTRAINT state_known CHECK (state IN ('active', 'paused', 'disabled', 'removed')),
     CONSTRAINT url_is_http CHECK (url ~ '^https?://[^\s]+$'),
     CONSTRAINT events_are_patterns CHECK (
-        array_length(events, 1) >= 1 AND array_position(events, NULL) IS NULL
+        cardinality(events) >= 1 AND array_position(events, NULL) IS NULL
+        AND cardinality(string_to_array(array_to_string(events, ','), ',')) = cardinality(events)
         AND array_to_string(events, ',') ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'),
     CONSTRAINT timeout_is_positive CHECK (timeout > interval '0'),
     CONSTRAINT max_in_flight_is_positive CHECK (max_in_flight > 0)

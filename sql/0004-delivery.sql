@@ -63,7 +63,7 @@ CREATE TABLE rowhook.attempt (
     CONSTRAINT error_class_known CHECK (error_class IN (
         'dns', 'refused', 'tls', 'timeout', 'reset', 'blocked', 'http_4xx', 'http_5xx', 'redirect',
         'protocol', 'too_large', 'lost', 'internal')),
-    CONSTRAINT success_has_status CHECK (error_class IS NOT NULL OR status_code BETWEEN 200 AND 299),
+    CONSTRAINT success_has_status CHECK (error_class IS NOT NULL OR (status_code IS NOT NULL AND status_code BETWEEN 200 AND 299)),
     CONSTRAINT lost_knows_nothing CHECK (error_class <> 'lost' OR (status_code IS NULL AND duration IS NULL))
 );
 

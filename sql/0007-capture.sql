@@ -16,7 +16,7 @@ CREATE TABLE rowhook.capture (
     paused       boolean     NOT NULL DEFAULT false,
     fingerprint  text        NOT NULL,
     CONSTRAINT mode_known CHECK (mode IN ('statement', 'row')),
-    CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}' AND array_length(events, 1) >= 1),
+    CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}' AND cardinality(events) >= 1),
     CONSTRAINT type_prefix_is_a_name CHECK (type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
     CONSTRAINT include_or_exclude CHECK (include IS NULL OR exclude IS NULL),
     CONSTRAINT on_error_known CHECK (on_error IN ('abort', 'record'))
@@ -138,8 +138,9 @@ CREATE FUNCTION rowhook.payload_sql(row_name text, columns text[]) RETURNS text 
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
-    SELECT CASE WHEN payload_sql.columns IS NULL THEN format('row_to_json(%s)', payload_sql.row_name)
-                ELSE format('(SELECT row_to_json(_r) FROM (SELECT %s) AS _r)',
+    -- ".*" is the whole row even where a column has the row's name.
+    SELECT CASE WHEN payload_sql.columns IS NULL THEN format('row_to_json(%s.*)', payload_sql.row_name)
+                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)',
                             (SELECT string_agg(format('%s.%I', payload_sql.row_name, c), ', ' ORDER BY n)
                                FROM unnest(payload_sql.columns) WITH ORDINALITY AS u (c, n))) END
 $fn$;

@@ -27,7 +27,8 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant). With "split", a row whose tenant changed, or
-    -- that has no partner, becomes deleted for the one and created for the other.
+    -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
+    -- payload, so they are compared as well.
     SELECT format($sql$
     INSERT INTO rowhook.event (op, type, table_name, row_key, tenant, data, previous, moved)
     SELECT e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
@@ -35,7 +36,7 @@ AS $fn$
      CROSS JOIN LATERAL (
            SELECT 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
                   rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
-     WHERE o.j::text IS DISTINCT FROM n.j::text
+     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
      ORDER BY coalesce(n.i, o.i);$sql$,
         rowhook.table_label((c).table_name), update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN update_sql.split THEN format($sql$
@@ -121,8 +122,9 @@ COMMENT ON FUNCTION rowhook.function_sql(rowhook.capture, text, text) IS 'CREATE
 CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT ARRAY(SELECT 'rowhook_' || e FROM unnest((c).events) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
-        || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}' THEN '{"\"!rowhook_row\""}'::text[] ELSE '{}' END
+    -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
+    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest((c).events) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
+        || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
 $fn$;
 COMMENT ON FUNCTION rowhook.trigger_names(rowhook.capture) IS 'The triggers of a capture, quoted';
 
@@ -131,7 +133,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce((SELECT string_agg(format(E'DROP TRIGGER IF EXISTS %I ON %s;\n', t.tgname, (c).table_name), '' ORDER BY t.tgname)
                        FROM pg_trigger AS t WHERE t.tgrelid = (c).table_name AND t.tgparentid = 0
-                        AND t.tgname IN ('!rowhook_row', 'rowhook_insert', 'rowhook_update', 'rowhook_delete', 'rowhook_truncate')), '')
+                        AND t.tgname ~ '^!rowhook_(row|insert|update|delete|truncate)$'), '')
         || coalesce((SELECT string_agg(format(E'DROP FUNCTION rowhook.%I();\n', p.proname), '' ORDER BY p.proname)
                        FROM pg_proc AS p WHERE p.pronamespace = 'rowhook'::regnamespace
                         AND p.proname ~ format('^capture_%s_(row|insert|update|delete|truncate)$', (c).id)), '')
@@ -141,7 +143,6 @@ COMMENT ON FUNCTION rowhook.drop_ddl(rowhook.capture) IS 'The SQL that removes a
 CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- Row triggers have a name that sorts first, so that a created event precedes what the user's own triggers cause.
     SELECT rowhook.drop_ddl(c) || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}'
         THEN rowhook.function_sql(c, format('capture_%s_row', (c).id), (
                 SELECT string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op),
@@ -152,7 +153,7 @@ AS $fn$
         ELSE '' END
     || coalesce((SELECT string_agg(
             rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op))
-            || format(E'CREATE TRIGGER rowhook_%s AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
+            || format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
                       op, upper(op), (c).table_name,
                       CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
                               WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
@@ -167,9 +168,11 @@ COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that instal
 CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- Rows without a key can't be paired; partitions and foreign tables have no transition tables of their own; a user's own
-    -- AFTER ROW trigger that writes the same row would make "updated" precede "created".
-    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f') OR c.relispartition
+    -- Rows without a key can't be paired; foreign tables have no transition tables, and a write through the parent of a partition
+    -- or inheriting table fires none of its statement triggers; a user's own AFTER ROW trigger that writes the same row would
+    -- make "updated" precede "created".
+    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f')
+                  OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
                   OR EXISTS (SELECT FROM pg_trigger AS t
                               WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
                                 AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0
@@ -208,12 +211,20 @@ CREATE FUNCTION rowhook.json_casts(source regclass) RETURNS TABLE (column_name t
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- row_to_json calls such a cast, as the owner of the capture function: one that reads a table fails, and with it the write.
-    SELECT a.attname::text, format_type(y.oid, NULL), k.castfunc::regprocedure::text
-      FROM pg_attribute AS a
-      JOIN pg_type AS t ON t.oid = a.atttypid
-      JOIN pg_type AS y ON y.oid IN (t.oid, t.typelem, t.typbasetype)
-      JOIN pg_cast AS k ON k.castsource = y.oid AND k.casttarget = 'json'::regtype AND k.castmethod = 'f'
-     WHERE a.attrelid = json_casts.source AND a.attnum > 0 AND NOT a.attisdropped AND k.oid >= 16384
+    -- It looks into arrays, domains and composite types.
+    WITH RECURSIVE used (column_name, type) AS (
+        SELECT a.attname::text, a.atttypid FROM pg_attribute AS a
+         WHERE a.attrelid = json_casts.source AND a.attnum > 0 AND NOT a.attisdropped
+        UNION
+        SELECT u.column_name, inner_type.oid
+          FROM used AS u JOIN pg_type AS t ON t.oid = u.type,
+               LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype
+                        UNION ALL SELECT a.atttypid FROM pg_attribute AS a
+                                   WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS inner_type (oid)
+         WHERE inner_type.oid <> 0)
+    SELECT u.column_name, format_type(u.type, NULL), k.castfunc::regprocedure::text
+      FROM used AS u
+      JOIN pg_cast AS k ON k.castsource = u.type AND k.casttarget = 'json'::regtype AND k.castmethod = 'f' AND k.oid >= 16384
 $fn$;
 COMMENT ON FUNCTION rowhook.json_casts(regclass) IS 'User-defined casts to json that capturing a table would run';
 
@@ -277,6 +288,9 @@ BEGIN
     _plan.events := ARRAY(SELECT e FROM unnest('{insert,update,delete,truncate}'::text[]) AS e WHERE e = ANY (_plan.events));
     IF (SELECT c.relkind FROM pg_class AS c WHERE c.oid = _plan.table_name) = 'f' THEN
         _plan.events := array_remove(_plan.events, 'truncate');
+        IF cardinality(_plan.events) = 0 THEN
+            PERFORM rowhook.refuse('events: a foreign table''s truncate cannot be captured', 'Give some of: insert, update, delete');
+        END IF;
     END IF;
     _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
     _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^DROP [^\n]*\n', '', 'gn'));
@@ -328,7 +342,7 @@ BEGIN
     END IF;
     IF _plan.mode = 'row' THEN
         RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
-            USING DETAIL = 'It has no key, is partitioned, foreign or a partition, or has AFTER ROW triggers of its own';
+            USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;

@@ -1,0 +1,115 @@
+"""Settings: the environment, then `.env` in the working folder (read with python-dotenv); one place for names, defaults and checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from relay.errors import ConfigError, UserMistake
+from relay.retry import Schedule, parse_schedule
+from relay.sign import Secret
+
+HEADER_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+
+
+def _header_prefix(text: str) -> str:
+    if not HEADER_PREFIX.fullmatch(text):
+        raise ValueError("give letters, digits and -, e.g. X-Rowhook")
+    return text
+
+
+def _checked(parse: Callable[[str], object]) -> AfterValidator:
+    """Keep the text, once it can be parsed; pydantic knows a user's mistake as a ValueError."""
+
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except UserMistake as mistake:
+            raise ValueError(str(mistake)) from None
+        return text
+
+    return AfterValidator(check)
+
+
+class Settings(BaseSettings):
+    """Every setting that this version reads. Durations are written 15s, 5min, 5d."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: str = Field("", validation_alias="DATABASE_URL", repr=False)
+    admin_url: str = Field("", validation_alias="ROWHOOK_ADMIN_URL", repr=False)
+    listen_url: str = Field("", validation_alias="ROWHOOK_LISTEN_URL", repr=False)
+    capture: str = Field("", validation_alias="ROWHOOK_CAPTURE")
+    default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field("", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False)
+    retry_schedule: Annotated[str, _checked(parse_schedule)] = Field("2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE")
+    timeout: Annotated[str, _checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
+    connect_wait: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
+    max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(256, validation_alias="ROWHOOK_MAX_IN_FLIGHT")
+    disable_after: Annotated[str, _checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
+    header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
+    api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field("127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN")
+    log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
+
+    @property
+    def url_for_admin(self) -> str:
+        return self.admin_url or self.database_url
+
+    @property
+    def url_for_listening(self) -> str:
+        return self.listen_url or self.database_url
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return parse_schedule(self.retry_schedule)
+
+    @cached_property
+    def api_address(self) -> tuple[str, int]:
+        return listen_address(self.api_listen)
+
+    @cached_property
+    def captures(self) -> tuple[tuple[str, str | None], ...]:
+        """Tables that `run` makes sure are captured, each with its tenant's column: ``expenses:user_id,bills``."""
+        pairs = (part.strip().partition(":") for part in self.capture.split(",") if part.strip())
+        return tuple((table.strip(), tenant.strip() or None) for table, _, tenant in pairs)
+
+
+def duration(text: str) -> timedelta:
+    """One duration, 15s or 5d; raises UserMistake."""
+    if text.strip().lower() in {"none", "patient"} or "," in text:
+        raise UserMistake(f"{text!r} is not one duration", "give a number and a unit, e.g. 15s, 5min, 5d")
+    parsed = parse_schedule(text)[0]
+    if parsed <= timedelta():
+        raise UserMistake(f"{text!r} is no time at all", "give more than zero, e.g. 15s")
+    return parsed
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """host:port, [v6]:port or port; raises UserMistake."""
+    match = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):)?([0-9]{1,5})", text.strip())
+    if not match or not 0 <= int(match[2]) <= 65535:
+        raise UserMistake(f"{text!r} is not an address to listen on", "give host:port, e.g. 127.0.0.1:8080")
+    return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
+
+
+def load(**overrides: object) -> Settings:
+    """The settings; ``overrides`` by environment name. Raises ConfigError naming the setting, its value and what would be right."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        shown = "" if any(word in name for word in ("URL", "SECRET")) else f" is {first['input']!r}"
+        raise ConfigError(f"{name}{shown}", first["msg"].removeprefix("Value error, ")) from None
+
+
+def require_database(settings: Settings) -> Settings:
+    """Raises ConfigError where DATABASE_URL is not set."""
+    if not settings.database_url:
+        raise ConfigError("DATABASE_URL is not set", "set it in the environment or in .env: postgresql://user:password@host:port/database")
+    return settings

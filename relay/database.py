@@ -1,0 +1,236 @@
+"""Connections to Postgres: one Session per purpose, named queries, and psycopg's errors translated.
+
+A session connects when it is first used and again after it was lost; whoever uses it sees DatabaseLost, waits a little and tries
+again. Server-side settings that a role or database may carry (timeouts above all) are overridden for every session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+
+from relay.errors import ConfigError, DatabaseLost
+
+Row = dict[str, Any]
+Params = Mapping[str, Any] | None
+
+# A dead peer's session ends in about 2 s, on both sides of a cut network (measured: 1.6 s with these, over 9 s by default).
+CLIENT_SETTINGS = {
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "1",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "2000",
+}
+SERVER_SETTINGS = {
+    "tcp_keepalives_idle": "1",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "2000",
+    "client_connection_check_interval": "500",
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "1000",
+    "statement_timeout": "30000",
+    "lock_timeout": "5000",
+    "timezone": "UTC",
+    "search_path": "pg_catalog, pg_temp",
+    # The statements are small and known: index scans, one plan, no compiler.
+    "enable_seqscan": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+# connection (08), resources (53), operator (57), read-only standby (25006), statement or lock timeout are in 57 and 55.
+_LOST = re.compile(r"08|53|57|25006|55P03|40P01|40001")
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """Text of the query ``file.name`` in ``relay/queries/file.sql``, where ``-- name: name`` begins it."""
+    file, _, wanted = name.partition(".")
+    text = resources.files("relay").joinpath("queries", f"{file}.sql").read_text("utf-8")
+    parts = re.split(r"(?m)^-- name: (\w+)$", text)
+    found = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return cast(LiteralString, found[wanted].strip())
+
+
+class Session:
+    """One connection, made when needed; not shared by tasks that run at once (a lock sees to it)."""
+
+    def __init__(self, dsn: str, purpose: str, tag: str = "", settings: Mapping[str, str] | None = None) -> None:
+        self.dsn = dsn
+        self.purpose = purpose
+        self.tag = tag
+        self.settings = {**SERVER_SETTINGS, **(settings or {})}
+        self._connection: psycopg.AsyncConnection[DictRow] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """``application_name``: by the tag (the instance) a peer finds the backends of a frozen relay."""
+        return application_name(self.purpose, self.tag)
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and not self._connection.closed
+
+    async def connection(self) -> psycopg.AsyncConnection[DictRow]:
+        """The open connection, made now if there is none; raises DatabaseLost."""
+        if self._connection is None or self._connection.closed:
+            with translated():
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self.dsn, autocommit=True, row_factory=dict_row, application_name=self.name, **cast(Any, CLIENT_SETTINGS)
+                )
+                await self._configure(self._connection)
+        return self._connection
+
+    async def _configure(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
+        connection.prepare_threshold = 2
+        calls = sql.SQL(", ").join(
+            sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in self.settings.items()
+        )
+        cursor = await connection.execute(
+            sql.SQL("SELECT pg_is_in_recovery() AS standby, {}").format(calls), prepare=False
+        )
+        row = await cursor.fetchone()
+        if row and row["standby"]:
+            await self.close()
+            raise DatabaseLost("this server is a standby in recovery; a primary is needed")
+
+    async def rows(self, name: str, params: Params = None) -> list[Row]:
+        """Run the query ``file.name`` by itself and return its rows; raises DatabaseLost."""
+        async with self._lock:
+            return await self._rows(await self.connection(), name, params)
+
+    async def row(self, name: str, params: Params = None) -> Row:
+        """The one row of a query that always has one."""
+        return (await self.rows(name, params))[0]
+
+    async def _rows(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[Row]:
+        with translated(self._drop):
+            cursor = await connection.execute(query(name), params)
+            return await cursor.fetchall() if cursor.description else []
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """BEGIN ISOLATION LEVEL READ COMMITTED, explicitly: a database may default to another; COMMIT or ROLLBACK at the end."""
+        async with self._lock:
+            connection = await self.connection()
+            with translated(self._drop):
+                await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            try:
+                yield Transaction(self, connection)
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    await connection.execute("ROLLBACK")
+                raise
+            with translated(self._drop):
+                await connection.execute("COMMIT")
+
+    def _drop(self) -> None:
+        """Forget a connection whose state is unknown; the server sees it close."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.pgconn.finish()
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                await connection.close()
+
+
+class Transaction:
+    """The statements of one transaction."""
+
+    def __init__(self, session: Session, connection: psycopg.AsyncConnection[DictRow]) -> None:
+        self._session = session
+        self._connection = connection
+
+    async def rows(self, name: str, params: Params = None) -> list[Row]:
+        return await self._session._rows(self._connection, name, params)
+
+
+def application_name(purpose: str, tag: str) -> str:
+    return f"rowhook {purpose} {tag}".strip()
+
+
+@contextlib.contextmanager
+def translated(drop: Any = None) -> Any:
+    """psycopg's errors of a lost or refusing server become DatabaseLost; a programming error stays what it is."""
+    try:
+        yield
+    except psycopg.Error as error:
+        state = error.sqlstate
+        lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) if state is None else bool(_LOST.match(state))
+        if not lost:
+            raise
+        if drop is not None and (state is None or not state.startswith(("55", "40"))):
+            drop()
+        raise DatabaseLost(first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def where(dsn: str) -> str:
+    """What a DSN names, without its password."""
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return "(a connection string that cannot be read)"
+    host, port = parts.get("host") or parts.get("hostaddr") or "localhost", parts.get("port") or "5432"
+    return f"{parts.get('user') or os.environ.get('PGUSER', '')}@{host}:{port}/{parts.get('dbname') or ''}"
+
+
+def connect_once(dsn: str, setting: str = "DATABASE_URL", wait: float = 0.0, **kwargs: Any) -> psycopg.Connection[DictRow]:
+    """A plain connection for a command, or the first one of a relay.
+
+    A wrong DSN, password or database ends at once; a server that refuses or is starting up is tried for ``wait`` seconds.
+
+    Raises:
+        ConfigError: says the setting, what it names and what the server answered.
+    """
+    try:
+        psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(f"{setting} is not a connection string ({first_line(error)})", "give postgresql://user:password@host:port/database") from None
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return psycopg.connect(dsn, **{"autocommit": True, "row_factory": dict_row, "connect_timeout": 5, "application_name": "rowhook", **kwargs})
+        except psycopg.OperationalError as error:
+            if not _may_pass(error) or time.monotonic() >= deadline:
+                raise ConfigError(
+                    f"{setting} does not connect to {where(dsn)} ({_reason(error)})",
+                    "name a running Postgres, a database in it, and a role that may log in",
+                ) from None
+            time.sleep(0.25)
+
+
+def _may_pass(error: psycopg.OperationalError) -> bool:
+    """Refused, unreachable or starting up may pass; a wrong password, database or host name won't."""
+    text = str(error)
+    final = ("password authentication", "no password supplied", "does not exist", "pg_hba.conf", "not permitted to log in",
+             "could not translate host name", "failed to resolve host", "SSL")
+    return not any(f in text for f in final)
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    fatal = [line for line in lines if "FATAL" in line]
+    return (fatal or lines or [type(error).__name__])[0]
+
+

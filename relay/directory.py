@@ -1,0 +1,67 @@
+"""What the relay knows of endpoints: read at claim when their revision has moved, so an edit or a new secret counts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relay.database import Row, Session
+from relay.model import Delivery, Endpoint
+from relay.sign import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """For endpoints that say nothing themselves; ``timeout`` in seconds."""
+
+    schedule: tuple[timedelta, ...]
+    timeout: float
+    max_in_flight: int
+
+
+class Directory:
+    """Endpoints by id, at the newest revision seen."""
+
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+        self._known: dict[int, Endpoint] = {}
+
+    async def deliveries(self, session: Session, rows: Sequence[Row], instance: int) -> list[Delivery]:
+        """Claimed rows with their endpoints; raises DatabaseLost."""
+        await self._refresh(session, rows)
+        return [delivery(row, self._known[row["endpoint_id"]], instance) for row in rows]
+
+    async def _refresh(self, session: Session, rows: Iterable[Row]) -> None:
+        stale = {row["endpoint_id"] for row in rows if self._revision(row["endpoint_id"]) < row["revision"]}
+        if stale:
+            for row in await session.rows("endpoint.load", {"endpoints": list(stale)}):
+                self._known[row["id"]] = self._endpoint(row)
+
+    def _revision(self, endpoint: int) -> int:
+        known = self._known.get(endpoint)
+        return known.revision if known else 0
+
+    def _endpoint(self, row: Row) -> Endpoint:
+        own = tuple(timedelta(seconds=s) for s in row["schedule"])
+        return Endpoint(
+            id=row["id"],
+            public_id=row["public_id"],
+            revision=row["revision"],
+            url=row["url"],
+            secrets=tuple(Secret.parse(value) for value in row["secrets"]),
+            expiries=tuple(row["expiries"]),
+            schedule=own if row["has_schedule"] else self._defaults.schedule,
+            timeout=row["timeout"] or self._defaults.timeout,
+            max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
+        )
+
+
+_COLUMNS = (
+    "id", "created_at", "number", "failures", "free_tries", "webhook_id", "event_id", "event_slot", "occurred_at", "type", "tenant",
+    "row_key", "moved", "data", "previous",
+)  # fmt: skip
+
+
+def delivery(row: Row, endpoint: Endpoint, instance: int) -> Delivery:
+    return Delivery(endpoint=endpoint, instance_id=instance, **{name: row[name] for name in _COLUMNS})

@@ -1,0 +1,114 @@
+"""From event to deliveries: what has become visible since the last look, times who wants it.
+
+Ids become visible out of order, so the cursor is a snapshot (PgQ): a window holds the events visible in its target and not in "seen",
+and is cut into chunks in id order. Lock, target, read, move are statements of their own, in READ COMMITTED.
+Sources: mechanisms "Cursor" 1-7; hazards 1-3.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from relay.database import Row, Session, Transaction
+from relay.errors import DatabaseLost, LeaseLost
+from relay.model import Room
+
+log = logging.getLogger(__name__)
+
+ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
+LAST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look came to. ``skipped``: somebody else holds the cursor, so this was no look at all."""
+
+    events: int = 0
+    leased: tuple[Row, ...] = ()
+    parked: int = 0
+    skipped: bool = False
+
+
+class Dispatcher:
+    """The sticky role and its looks; one at a time in the cluster, any relay may become it."""
+
+    def __init__(self, session: Session, instance: int) -> None:
+        self.session = session
+        self._instance = instance
+        self._system: int | None = None
+
+    async def take_role(self) -> bool:
+        """Try to become the dispatcher; the role lasts as long as the session."""
+        if not (await self.session.row("dispatch.take_role", {"key": ROLE_KEY}))["taken"]:
+            return False
+        self._system = (await self.session.row("dispatch.system"))["system_identifier"]
+        return True
+
+    def _require_role(self) -> int:
+        """The role went with its session: a reconnected one must take it again."""
+        if self._system is None or not self.session.is_open:
+            self._system = None
+            raise DatabaseLost("the dispatcher's session was lost")
+        return self._system
+
+    async def peek(self) -> bool:
+        """Whether there is anything new, without a lock."""
+        return bool((await self.session.row("dispatch.peek", {"system": self._require_role()}))["found"])
+
+    async def look(self, room: Room, chunk: int) -> Look:
+        """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead."""
+        system = self._require_role()
+        async with self.session.transaction() as transaction:
+            if not await transaction.rows("dispatch.live", {"instance": self._instance}):
+                raise LeaseLost("declared dead while dispatching")
+            cursors = await transaction.rows("dispatch.cursor")
+            if not cursors:
+                return Look(skipped=True)
+            cursor = cursors[0]
+            if cursor["system_identifier"] != system:
+                return await self._reseed(transaction, system)
+            window = await self._window(transaction, cursor)
+            if window is None:
+                return Look()
+            return await self._dispatch(transaction, window, room, chunk)
+
+    async def _window(self, transaction: Transaction, cursor: Row) -> Row | None:
+        """The window left open by the last chunk, or a new one; None when nothing is new."""
+        if cursor["target"] is not None:
+            return cursor
+        opened = (await transaction.rows("dispatch.open_window", {"seen": cursor["seen"]}))[0]
+        starts = [i for i in (opened["fresh_from"], opened["late_from"]) if i is not None]
+        if not starts:
+            return None
+        fresh_from = LAST_ID if opened["fresh_from"] is None else opened["fresh_from"]
+        return {**cursor, "target": opened["target"], "fresh_from": fresh_from, "position": min(starts) - 1}
+
+    async def _dispatch(self, transaction: Transaction, window: Row, room: Room, chunk: int) -> Look:
+        rows = await transaction.rows(
+            "dispatch.dispatch",
+            {
+                **room.params(),
+                **{name: window[name] for name in ("seen", "target", "position", "fresh_from")},
+                "instance": self._instance,
+                "chunk": chunk,
+            },
+        )
+        events, last_id = rows[0]["events"], rows[0]["last_id"]
+        whole = events < chunk
+        await transaction.rows(
+            "dispatch.move",
+            {
+                "seen": window["target"] if whole else None,
+                "target": None if whole else window["target"],
+                "position": None if whole else last_id,
+                "fresh_from": None if whole else window["fresh_from"],
+                "last_id": last_id,
+            },
+        )
+        return Look(events, tuple(r for r in rows if r["id"] is not None), rows[0]["parked"])
+
+    async def _reseed(self, transaction: Transaction, system: int) -> Look:
+        row = (await transaction.rows("dispatch.reseed", {"system": system}))[0]
+        log.warning("this is another cluster than the cursor's (a restore or an upgrade): began anew", extra=dict(row))
+        return Look(parked=row["parked"])

@@ -1,0 +1,147 @@
+"""Wake the dispatcher when Postgres rings.
+
+A ring carries no data; the tables are the truth. Before it sleeps the dispatcher arms the bell; writers ring only while it is armed.
+A writer that looked at the flag before it was armed does not ring: so arm, ask who is in flight, look, and look again while any of those
+lives. Only then is sleeping safe. Sources: mechanisms "Doorbell" 1-8; hazards 5-9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from relay.database import Session, translated
+from relay.errors import DatabaseLost
+
+log = logging.getLogger(__name__)
+
+ARMED_FOR = 30.0  # seconds; a dead dispatcher's bell costs writers for so long at the most
+RENEW_AFTER = 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # while writers in flight may not have seen the flag
+IDLE_POLL, LONGEST_POLL = 0.002, 0.5  # where there is no bell (two-phase commit)
+
+
+class Bell:
+    """The in-process end of the bell: set by the listener, cleared before a look, never after."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        self._event.clear()
+
+    @property
+    def has_rung(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self, timeout: float) -> bool:
+        """True when it rang within ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Listener:
+    """A session of its own that only listens: the bell, and ``rowhook_work`` (replays, resumed endpoints, parked deliveries)."""
+
+    def __init__(self, listen_dsn: str, tag: str, on_bell: Callable[[], None], on_work: Callable[[], None]) -> None:
+        self._session = Session(listen_dsn, "bell", tag)
+        self._handlers = {"rowhook_bell": on_bell, "rowhook_work": on_work}
+        self.listening = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen until the session is lost (DatabaseLost); every so often ask whether it is still there."""
+        connection = await self._session.connection()
+        try:
+            with translated():
+                await connection.execute("LISTEN rowhook_bell")
+                await connection.execute("LISTEN rowhook_work")
+                self.listening.set()
+                while True:
+                    async for note in connection.notifies(timeout=RENEW_AFTER):
+                        self._handlers[note.channel]()
+                    await connection.execute("SELECT 1")
+        finally:
+            self.listening.clear()
+            await self._session.close()
+        raise DatabaseLost("the listening session ended")
+
+
+class Doorbell:
+    """The dispatcher's side: arm, disarm, who is in flight. Runs on the dispatcher's own session."""
+
+    def __init__(self, session: Session, bell: Bell) -> None:
+        self._session = session
+        self.bell = bell
+        self.missed_rings = 0
+        self.deaf = False
+
+    async def arm(self) -> None:
+        await self._session.rows("doorbell.arm", {"until": timedelta(seconds=ARMED_FOR)})
+
+    async def disarm(self) -> None:
+        await self._session.rows("doorbell.disarm")
+
+    async def holders(self) -> frozenset[str]:
+        """Virtual transactions that hold a writer's lock on rowhook.event now."""
+        return frozenset((await self._session.row("doorbell.holders"))["holders"])
+
+    async def test(self, timeout: float = 3.0) -> bool:
+        """Ring the own bell through a real trigger: False when no ring arrived (a pooler in between, a missing right)."""
+        await self.arm()
+        self.bell.clear()
+        await self._session.rows("doorbell.probe")
+        return await self.bell.wait(timeout)
+
+    async def has_two_phase(self) -> bool:
+        """Whether writers may PREPARE: then they never ring."""
+        return bool((await self._session.row("doorbell.two_phase"))["two_phase"])
+
+    async def sleep(self, look: Callable[[], Awaitable[bool]]) -> None:
+        """Return when there may be something to dispatch. ``look`` tells whether there is, in a statement of its own."""
+        if self.deaf:
+            await self._poll(look)
+        else:
+            await self._sleep_armed(look)
+
+    async def _sleep_armed(self, look: Callable[[], Awaitable[bool]]) -> None:
+        self.bell.clear()
+        if not await self._arm_and_look(look):
+            while not await self.bell.wait(RENEW_AFTER):
+                if await self._arm_and_look(look):
+                    await self._count_missed_ring()
+                    break
+        await self.disarm()
+
+    async def _arm_and_look(self, look: Callable[[], Awaitable[bool]]) -> bool:
+        """One full cycle; True when something was found or it rang meanwhile. Each renewal is one, so it is also the safety look."""
+        await self.arm()
+        in_flight = await self.holders()
+        found = await look()
+        pause = FIRST_PAUSE
+        while in_flight and not found and not await self.bell.wait(pause):
+            in_flight &= await self.holders()
+            found = await look()
+            pause = min(pause * 2, LONGEST_PAUSE)
+        return found or self.bell.has_rung
+
+    async def _count_missed_ring(self) -> None:
+        """Something was found after a long silence: if no ring comes for it, one was missed."""
+        if not await self.bell.wait(0.25):
+            self.missed_rings += 1
+            log.error("an event was found for which nobody rang", extra={"missed_rings": self.missed_rings})
+
+    async def _poll(self, look: Callable[[], Awaitable[bool]]) -> None:
+        pause = IDLE_POLL
+        while not await look():
+            if await self.bell.wait(pause):
+                return
+            pause = min(pause * 1.5, LONGEST_POLL)

@@ -1,0 +1,85 @@
+"""Pure: which claimed delivery goes next. One lane per endpoint, so that a slow one never stands in the way of the others."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+
+from relay.model import Delivery
+
+
+class Lanes:
+    """Claimed deliveries that wait here, and how many of each endpoint are in flight.
+
+    ``most`` bounds the requests in flight in all, each endpoint's ``max_in_flight`` its own. A delivery is outstanding
+    from offer() until settled(): waiting, in flight, or with a result not yet recorded.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lanes: dict[int, deque[Delivery]] = {}
+        self._ready: deque[int] = deque()
+        self._flying: Counter[int] = Counter()
+        self._busy: Counter[int] = Counter()
+        self.in_flight = 0
+
+    @property
+    def outstanding(self) -> int:
+        return self._busy.total()
+
+    @property
+    def busy(self) -> dict[int, int]:
+        """Outstanding deliveries per endpoint."""
+        return dict(self._busy)
+
+    def offer(self, delivery: Delivery) -> None:
+        """Queue a claimed delivery."""
+        endpoint = delivery.endpoint.id
+        lane = self._lanes.setdefault(endpoint, deque())
+        if not lane:
+            self._ready.append(endpoint)
+        lane.append(delivery)
+        self._busy[endpoint] += 1
+
+    def take(self) -> Iterator[Delivery]:
+        """Those that may start now, endpoints in turn; each is in flight from here on."""
+        blocked: list[int] = []
+        while self._ready and self.in_flight < self._most:
+            endpoint = self._ready.popleft()
+            lane = self._lanes[endpoint]
+            if self._flying[endpoint] >= lane[0].endpoint.max_in_flight:
+                blocked.append(endpoint)
+                continue
+            delivery = lane.popleft()
+            if lane:
+                self._ready.append(endpoint)
+            else:
+                del self._lanes[endpoint]
+            self._flying[endpoint] += 1
+            self.in_flight += 1
+            yield delivery
+        self._ready.extend(blocked)
+
+    def landed(self, delivery: Delivery) -> None:
+        """Its request has ended."""
+        self.in_flight -= 1
+        _decrease(self._flying, delivery.endpoint.id)
+
+    def settled(self, delivery: Delivery) -> None:
+        """Its result is recorded, or it was given back: it is no longer this relay's."""
+        _decrease(self._busy, delivery.endpoint.id)
+
+    def drop_waiting(self) -> list[Delivery]:
+        """Take out all that have not started."""
+        waiting = [delivery for lane in self._lanes.values() for delivery in lane]
+        self._lanes.clear()
+        self._ready.clear()
+        for delivery in waiting:
+            self.settled(delivery)
+        return waiting
+
+
+def _decrease(counter: Counter[int], key: int) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

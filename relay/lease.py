@@ -1,0 +1,120 @@
+"""This relay's life in Postgres' eyes: the lock, the row, the beat; and what to do about those who have none.
+
+An instance lives while a session of its own, which does nothing else, holds the advisory lock of its id. The beat tells a frozen
+relay (SIGSTOP, a suspended machine) from a living one, because a frozen one keeps its lock.
+Sources: mechanisms "Lease" 1-5; hazards 11, 12 (orphaned claims, premature rescue).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+
+from relay.database import Session, application_name
+from relay.errors import DatabaseLost, LeaseLost
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY = 1.75  # seconds; work of a dead peer is found within that
+STALE_AFTER = 6.0  # without a beat for so long this relay sends nothing more …
+FROZEN_AFTER = 8.0  # … and only later do its peers end it
+
+PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house")
+
+
+def clock() -> float:
+    """Seconds that go on while the process is stopped or the machine asleep."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def tag(instance: int) -> str:
+    """The instance's id as its sessions carry it in application_name."""
+    return f"{instance:016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a beat learnt: peers alive, dead and frozen, work of the dead lying about, seconds until parked work is due."""
+
+    peers: int
+    dead: tuple[int, ...]
+    frozen: tuple[int, ...]
+    orphans: bool
+    next_due: float | None
+
+
+class Lease:
+    """One instance id from registration to its end; a relay that lost it makes a new Lease."""
+
+    def __init__(self, listen_dsn: str, dsn: str, name: str) -> None:
+        self.id = secrets.randbits(62) + 1
+        self.name = name
+        self._lock_session = Session(listen_dsn, "lease", tag(self.id))
+        self._house = Session(dsn, "house", tag(self.id))
+        self._beaten = 0.0
+        self._lost = False
+
+    async def register(self) -> None:
+        """Take the lock, then insert the row: a row without its lock is a dead instance. Raises DatabaseLost."""
+        if not (await self._lock_session.row("lease.take_lock", {"instance": self.id}))["taken"]:
+            raise LeaseLost(f"instance {tag(self.id)}: its lock is taken")
+        started = clock()
+        await self._house.rows("lease.register", {"instance": self.id, "name": self.name})
+        self._beaten = started
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether this relay may send: its lock's session is open and its last beat recent. Asked before each request."""
+        return not self._lost and self._lock_session.is_open and clock() - self._beaten < STALE_AFTER
+
+    async def watch(self) -> None:
+        """Return when the lock's session has ended: the server or the network closed it."""
+        connection = await self._lock_session.connection()
+        with contextlib.suppress(psycopg.Error):
+            async for _ in connection.notifies():
+                pass
+        self._lost = True
+
+    async def beat(self) -> Report:
+        """A sign of life. Raises LeaseLost when a peer has declared this instance dead, DatabaseLost when it can't be said."""
+        started = clock()
+        row = await self._house.row("lease.beat", {"instance": self.id, "frozen_after": timedelta(seconds=FROZEN_AFTER)})
+        if not row["alive"]:
+            self._lost = True
+            raise LeaseLost(f"instance {tag(self.id)} was declared dead")
+        self._beaten = started
+        return Report(row["peers"], tuple(row["dead"]), tuple(row["frozen"]), row["orphans"], row["next_due"])
+
+    async def tend(self, report: Report) -> bool:
+        """End the frozen, bury the dead; True when there may be work to reclaim."""
+        dead = list(report.dead)
+        if report.frozen:
+            names = [application_name(p, tag(i)) for i in report.frozen for p in PURPOSES]
+            ended = (await self._house.row("lease.end_frozen", {"names": names}))["ended"]
+            log.warning("ended a frozen relay", extra={"instances": [tag(i) for i in report.frozen], "backends": ended})
+            await asyncio.sleep(0.05)
+            dead += report.frozen
+        if not dead:
+            return report.orphans
+        buried = await self._house.rows("lease.bury", {"instances": dead})
+        for row in buried:
+            log.warning("took over from a dead relay", extra={"instance": tag(row["id"])})
+        await self._house.rows("lease.forget")
+        return bool(buried) or report.orphans
+
+    async def retire(self, instance: int | None = None) -> None:
+        """Mark this instance (or one that this process held before) dead: its work is free at once."""
+        await self._house.rows("lease.retire", {"instance": self.id if instance is None else instance})
+
+    async def close(self) -> None:
+        self._lost = True
+        with contextlib.suppress(DatabaseLost):
+            await self._lock_session.close()
+        await self._house.close()

@@ -1,0 +1,125 @@
+-- name: take_role
+-- One dispatcher at a time. Tried, never waited for: a session blocked in pg_advisory_lock pins xmin.
+SELECT pg_try_advisory_lock(%(key)s) AS taken
+
+-- name: system
+SELECT s.system_identifier FROM pg_control_system() AS s
+
+-- name: live
+-- Held until commit: who marks this instance dead waits, or has been and this finds no row.
+SELECT 1 AS live FROM rowhook.instance WHERE id = %(instance)s AND state = 'live' FOR SHARE
+
+-- name: cursor
+-- The lock, in a statement of its own: with lock and window in one, the row would be re-read after a wait under an old snapshot.
+SELECT c.seen::text AS seen, c.target::text AS target, c.position, c.fresh_from, c.highest_id, c.system_identifier
+  FROM rowhook.cursor AS c FOR UPDATE SKIP LOCKED
+
+-- name: peek
+-- Is anything new? One statement without a lock, for an idle relay.
+SELECT c.target IS NOT NULL OR c.system_identifier <> %(system)s
+    OR EXISTS (SELECT FROM rowhook.event AS e
+                WHERE e.xid >= pg_snapshot_xmax(c.seen) AND e.xid < pg_snapshot_xmax(pg_current_snapshot()))
+    OR EXISTS (SELECT FROM pg_snapshot_xip(c.seen) AS x (xid) JOIN rowhook.event AS e ON e.xid = x.xid) AS found
+  FROM rowhook.cursor AS c
+
+-- name: open_window
+-- The target is this statement's snapshot; the chunks are read later, never earlier. Where the window begins, in event ids: among
+-- the transactions that were in progress at "seen" (late), and among those that began after it (fresh).
+SELECT t.target::text AS target,
+       (SELECT min(e.id) FROM rowhook.event AS e
+         WHERE e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(t.target)
+           AND pg_visible_in_snapshot(e.xid, t.target)) AS fresh_from,
+       (SELECT min(e.id) FROM pg_snapshot_xip(%(seen)s::pg_snapshot) AS x (xid) JOIN rowhook.event AS e ON e.xid = x.xid
+         WHERE pg_visible_in_snapshot(e.xid, t.target)) AS late_from
+  FROM (SELECT pg_current_snapshot() AS target) AS t
+
+-- name: dispatch
+-- One chunk of the window in id order: its deliveries, those that fit leased at once. Late transactions are read one by one through
+-- (xid, id), fresh ones along the primary key from the first of them on: neither reads what lies between.
+WITH late AS (
+    SELECT e.* FROM pg_snapshot_xip(%(seen)s::pg_snapshot) AS x (xid)
+     CROSS JOIN LATERAL (SELECT e.* FROM rowhook.event AS e
+                          WHERE e.xid = x.xid AND e.id > %(position)s AND pg_visible_in_snapshot(e.xid, %(target)s::pg_snapshot)
+                          ORDER BY e.id LIMIT %(chunk)s) AS e
+), fresh AS (
+    SELECT e.* FROM rowhook.event AS e
+     WHERE e.id > greatest(%(position)s, %(fresh_from)s - 1)
+       AND e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(%(target)s::pg_snapshot)
+       AND pg_visible_in_snapshot(e.xid, %(target)s::pg_snapshot)
+     ORDER BY e.id LIMIT %(chunk)s
+), chunk AS MATERIALIZED (
+    SELECT * FROM (SELECT * FROM late UNION ALL SELECT * FROM fresh) AS w ORDER BY w.id LIMIT %(chunk)s
+), wanted AS MATERIALIZED (
+    SELECT DISTINCT t.type, p.id AS endpoint_id, p.public_id, p.revision, p.tenant, p.state = 'active' AS active,
+           coalesce(p.max_in_flight, %(endpoint_room)s) * 2 - coalesce(b.busy, 0) AS room
+      FROM (SELECT DISTINCT c.type FROM chunk AS c WHERE c.op <> 'probe') AS t
+     CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
+      JOIN (SELECT q.id, unnest(q.events) AS pattern FROM rowhook.endpoint AS q WHERE q.state <> 'removed') AS u ON u.pattern = k.pattern
+      JOIN rowhook.endpoint AS p ON p.id = u.id
+      LEFT JOIN unnest(%(busy_endpoints)s::bigint[], %(busy_counts)s::int[]) AS b (endpoint_id, busy) ON b.endpoint_id = p.id
+), pair AS (
+    SELECT c.id, c.slot, w.endpoint_id, w.active, w.room, row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
+      FROM chunk AS c JOIN wanted AS w ON w.type = c.type
+     WHERE w.tenant IS NULL OR w.tenant = c.tenant
+), placed AS (
+    SELECT p.*, p.active AND p.nth <= p.room
+                AND sum((p.active AND p.nth <= p.room)::int) OVER (ORDER BY p.id, p.endpoint_id) <= %(capacity)s AS leased
+      FROM pair AS p
+), made AS (
+    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, instance_id, attempts, leased_at, due_at)
+    SELECT p.id, p.slot, p.endpoint_id,
+           CASE WHEN p.leased THEN 'leased' ELSE 'pending' END,
+           CASE WHEN p.leased THEN %(instance)s::bigint END,
+           p.leased::int,
+           CASE WHEN p.leased THEN clock_timestamp() END,
+           CASE WHEN NOT p.leased THEN clock_timestamp() END
+      FROM placed AS p ORDER BY p.id, p.endpoint_id
+    ON CONFLICT DO NOTHING
+    RETURNING id, event_id, endpoint_id, created_at, state
+), read AS (
+    SELECT count(*) AS events, max(c.id) AS last_id FROM chunk AS c
+), parked AS (
+    SELECT count(*) AS parked FROM made AS m WHERE m.state = 'pending'
+)
+SELECT r.events, r.last_id, k.parked, l.*
+  FROM read AS r CROSS JOIN parked AS k
+  LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, q.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
+                    e.id AS event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+                    e.data::text AS data, e.previous::text AS previous
+               FROM made AS m JOIN chunk AS e ON e.id = m.event_id
+               JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
+              WHERE m.state = 'leased') AS l ON true
+ ORDER BY l.event_id, l.endpoint_id
+
+-- name: move
+-- Within the window, or past it. A transaction that stores a snapshot writes no events: its own id counts as visible in it.
+UPDATE rowhook.cursor
+   SET seen = coalesce(%(seen)s::pg_snapshot, seen), target = %(target)s::pg_snapshot, position = %(position)s, fresh_from = %(fresh_from)s,
+       highest_id = greatest(highest_id, %(last_id)s), moved_at = clock_timestamp()
+
+-- name: reseed
+-- Another cluster: its transaction ids mean nothing to "seen". What is open gets its deliveries (parked), ids that would come into
+-- a window once more are frozen, and the cursor begins anew. ON CONFLICT: what had deliveries keeps them.
+WITH open AS MATERIALIZED (
+    SELECT e.id, e.slot, e.type, e.tenant, e.op FROM rowhook.event AS e, rowhook.cursor AS c
+     WHERE e.id > c.highest_id OR NOT pg_visible_in_snapshot(e.xid, c.seen)
+), wanted AS (
+    SELECT DISTINCT t.type, p.id AS endpoint_id, p.tenant
+      FROM (SELECT DISTINCT o.type FROM open AS o WHERE o.op <> 'probe') AS t
+     CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
+      JOIN rowhook.endpoint AS p ON k.pattern = ANY (p.events) AND p.state <> 'removed'
+), made AS (
+    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, due_at)
+    SELECT o.id, o.slot, w.endpoint_id, 'pending', clock_timestamp()
+      FROM open AS o JOIN wanted AS w ON w.type = o.type
+     WHERE w.tenant IS NULL OR w.tenant = o.tenant
+     ORDER BY o.id, w.endpoint_id
+    ON CONFLICT DO NOTHING RETURNING id
+), frozen AS (
+    UPDATE rowhook.event AS e SET xid = '3'::xid8 WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) RETURNING e.id
+), moved AS (
+    UPDATE rowhook.cursor AS c
+       SET seen = pg_current_snapshot(), target = NULL, position = NULL, fresh_from = NULL, system_identifier = %(system)s,
+           highest_id = greatest(c.highest_id, (SELECT max(o.id) FROM open AS o)), moved_at = clock_timestamp()
+)
+SELECT (SELECT count(*) FROM made) AS parked, (SELECT count(*) FROM frozen) AS frozen

@@ -1,0 +1,60 @@
+-- name: record
+-- Outcomes in one statement: the attempt, the delivery's next state, the endpoint's health. Fenced by (instance, number of the try);
+-- a late outcome fills its "lost" attempt and leaves the delivery alone. Locks in id order, so recorders don't deadlock.
+WITH r AS MATERIALIZED (
+    SELECT * FROM unnest(%(deliveries)s::bigint[], %(instances)s::bigint[], %(numbers)s::int[], %(ages)s::float8[], %(durations)s::float8[],
+                         %(status_codes)s::smallint[], %(error_classes)s::text[], %(errors)s::text[], %(excerpts)s::text[],
+                         %(states)s::text[], %(waits)s::float8[], %(counted)s::boolean[], %(endpoints)s::bigint[])
+        AS r (delivery_id, instance_id, number, age, duration, status_code, error_class, error, excerpt, state, wait, counted, endpoint_id)
+), locked AS MATERIALIZED (
+    SELECT d.id FROM rowhook.delivery AS d
+     WHERE d.id IN (SELECT r.delivery_id FROM r) ORDER BY d.id FOR UPDATE
+), written AS (
+    INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, duration, status_code, error_class, error, response_excerpt)
+    SELECT r.delivery_id, r.number, r.instance_id, clock_timestamp() - make_interval(secs => r.age), make_interval(secs => r.duration),
+           r.status_code, r.error_class, r.error, r.excerpt
+      FROM r
+    ON CONFLICT (delivery_id, number) DO UPDATE
+       SET started_at = excluded.started_at, duration = excluded.duration, status_code = excluded.status_code,
+           error_class = excluded.error_class, error = excluded.error, response_excerpt = excluded.response_excerpt
+     WHERE attempt.error_class = 'lost' AND attempt.instance_id = excluded.instance_id
+), ended AS (
+    UPDATE rowhook.delivery AS d
+       SET state = r.state,
+           instance_id = NULL,
+           due_at = CASE WHEN r.state = 'pending' THEN clock_timestamp() + make_interval(secs => r.wait) END,
+           ended_at = CASE WHEN r.state <> 'pending' THEN clock_timestamp() END,
+           failures = d.failures + CASE WHEN r.counted THEN 1 ELSE 0 END,
+           free_tries = CASE WHEN r.counted OR r.state = 'delivered' THEN 0 ELSE d.free_tries + 1 END
+      FROM r JOIN locked AS l ON l.id = r.delivery_id
+     WHERE d.id = r.delivery_id AND d.state = 'leased' AND d.instance_id = r.instance_id AND d.attempts = r.number
+    RETURNING d.id
+), well AS (
+    UPDATE rowhook.endpoint AS p SET failing_since = NULL
+     WHERE p.failing_since IS NOT NULL AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.state = 'delivered')
+), ill AS (
+    UPDATE rowhook.endpoint AS p SET failing_since = clock_timestamp()
+     WHERE p.failing_since IS NULL
+       AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.counted EXCEPT SELECT r.endpoint_id FROM r WHERE r.state = 'delivered')
+)
+SELECT (SELECT count(*) FROM ended) AS ended
+
+-- name: failing_too_long
+SELECT p.id FROM rowhook.endpoint AS p
+ WHERE p.id = ANY (%(endpoints)s) AND p.state = 'active' AND p.failing_since < clock_timestamp() - %(disable_after)s::interval
+
+-- name: disable
+-- And tell those who asked to know: an event of Rowhook's own, in a transaction that stores no snapshot.
+WITH disabled AS (
+    UPDATE rowhook.endpoint AS p SET state = 'disabled', state_reason = %(reason)s, revision = p.revision + 1
+     WHERE p.id = %(endpoint)s AND p.state = 'active'
+    RETURNING p.public_id, p.url, p.tenant
+)
+INSERT INTO rowhook.event (op, type, row_key, tenant, data)
+SELECT 'own', 'endpoint.disabled', d.public_id, d.tenant,
+       json_build_object('endpoint_id', d.public_id, 'url', d.url, 'reason', %(reason)s::text)
+  FROM disabled AS d
+RETURNING row_key
+
+-- name: ring
+SELECT rowhook.ring()

@@ -1,0 +1,95 @@
+"""Write every outcome back: the attempt, the delivery's next state, the endpoint's health; a batch in one statement.
+
+While one batch is written the next gathers, so batches adapt to the load by themselves. If Postgres is away the results wait here;
+they are bounded because nothing new is claimed meanwhile. Sources: mechanisms "Lease" 6; hazard 31.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from relay.database import Session
+from relay.model import Result, State
+
+log = logging.getLogger(__name__)
+
+MOST_PER_BATCH = 500
+
+
+class Recorder:
+    """Results in, rows out. ``on_recorded`` is called with each batch that has been committed."""
+
+    def __init__(self, session: Session, disable_after: timedelta, on_recorded: Callable[[Sequence[Result]], None]) -> None:
+        self._session = session
+        self._disable_after = disable_after
+        self._on_recorded = on_recorded
+        self._waiting: list[Result] = []
+        self._wake = asyncio.Event()
+        self._all_written = asyncio.Event()
+        self._all_written.set()
+
+    def put(self, result: Result) -> None:
+        self._waiting.append(result)
+        self._all_written.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write batches for ever. Raises DatabaseLost and then keeps what it could not write; call it again."""
+        if self._waiting:
+            self._wake.set()  # results that came while there was no database wake nobody else
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._waiting[:MOST_PER_BATCH]:
+                await self._write(batch)
+                del self._waiting[: len(batch)]
+                self._on_recorded(batch)
+            self._all_written.set()
+
+    async def flushed(self) -> None:
+        """Wait until nothing is left to write."""
+        await self._all_written.wait()
+
+    async def _write(self, batch: Sequence[Result]) -> None:
+        ended = (await self._session.row("record.record", parameters(batch)))["ended"]
+        if ended < len(batch):
+            log.info("results came too late: their deliveries had been taken over", extra={"late": len(batch) - ended})
+        await self._disable(batch)
+
+    async def _disable(self, batch: Sequence[Result]) -> None:
+        """410, or nothing but failures for too long: the endpoint is disabled, which is itself an event."""
+        reasons = {r.delivery.endpoint.id: r.disable for r in batch if r.disable}
+        failed = {r.delivery.endpoint.id for r in batch if r.counted} - reasons.keys()
+        if failed:
+            rows = await self._session.rows(
+                "record.failing_too_long", {"endpoints": list(failed), "disable_after": self._disable_after}
+            )
+            reasons |= {row["id"]: f"nothing but failures for {self._disable_after}" for row in rows}
+        for endpoint, reason in reasons.items():
+            if disabled := await self._session.rows("record.disable", {"endpoint": endpoint, "reason": reason}):
+                log.warning("endpoint disabled", extra={"endpoint": disabled[0]["row_key"], "reason": reason})
+                await self._session.rows("record.ring")
+
+
+def parameters(batch: Sequence[Result]) -> dict[str, object]:
+    """The batch as one array per column; ages count back from the server's clock, so results that waited keep their time."""
+    now = time.monotonic()
+    return {
+        "deliveries": [r.delivery.id for r in batch],
+        "instances": [r.delivery.instance_id for r in batch],
+        "numbers": [r.delivery.number for r in batch],
+        "ages": [now - r.outcome.started for r in batch],
+        "durations": [r.outcome.duration for r in batch],
+        "status_codes": [r.outcome.status_code for r in batch],
+        "error_classes": [r.outcome.error_class and r.outcome.error_class.value for r in batch],
+        "errors": [r.outcome.error for r in batch],
+        "excerpts": [r.outcome.excerpt for r in batch],
+        "states": [r.state.value for r in batch],
+        "waits": [r.wait if r.state is State.PENDING else None for r in batch],
+        "counted": [r.counted for r in batch],
+        "endpoints": [r.delivery.endpoint.id for r in batch],
+    }

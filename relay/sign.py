@@ -1,0 +1,138 @@
+"""Sign a request: secret, id, time and bytes of body become headers.
+
+Two schemes, so that receivers of either kind can verify: ``webhook-signature`` as Standard Webhooks has it
+(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), and GitHub's
+``X-Hub-Signature-256`` (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets as chance
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from relay import __version__
+from relay.errors import UserMistake
+
+WHSEC: Final = "whsec_"
+# Standard Webhooks, "Signature scheme": 24 bytes (192 bits) to 64 bytes (512 bits) of random.
+SHORTEST_KEY: Final = 24
+LONGEST_KEY: Final = 64
+# A plain secret: as short as the schema lets in (sql/0003-endpoint.sql).
+SHORTEST_PLAIN: Final = 16
+
+_USER_AGENT: Final = f"Rowhook/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What one endpoint and Rowhook both know. Its text and keys appear in no repr.
+
+    Of ``whsec_<base64>`` the decoded bytes are the key of ``webhook-signature``, and the text as shown,
+    prefix included, is that of ``X-Hub-Signature-256``. A plain text is the key of both, as UTF-8.
+    """
+
+    text: str = field(repr=False)
+    key: bytes = field(repr=False)
+    # HMACs that have taken in their key: to copy one costs less than to hash the key for each request.
+    _standard: hmac.HMAC = field(repr=False, compare=False)
+    _hub: hmac.HMAC = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take a secret as a person gave it; what is wrong with it is said without showing it."""
+        try:
+            hub_key = text.encode()
+        except UnicodeEncodeError:
+            raise UserMistake("the secret is not valid Unicode", "give it as UTF-8 text") from None
+        if text != text.strip() or not text.isprintable():
+            raise UserMistake(
+                "the secret has white space at an end, or holds a character that does not print",
+                "give it on one line, without spaces around it",
+            )
+        key = _decoded(text.removeprefix(WHSEC)) if text.startswith(WHSEC) else hub_key
+        if len(text) < SHORTEST_PLAIN:
+            raise UserMistake(
+                f"the secret has {len(text)} characters",
+                f"give {SHORTEST_PLAIN} or more, or {WHSEC} and the base64 of "
+                f"{SHORTEST_KEY} to {LONGEST_KEY} bytes",
+            )
+        return cls(text, key, hmac.new(key, digestmod="sha256"), hmac.new(hub_key, digestmod="sha256"))
+
+    @property
+    def whsec(self) -> str:
+        """The form that libraries for Standard Webhooks take; of a plain secret it differs from the text."""
+        return self.text if self.text.startswith(WHSEC) else WHSEC + base64.b64encode(self.key).decode()
+
+    def sign(self, content: bytes) -> str:
+        """One ``v1`` signature over ``id.timestamp.body``."""
+        standard = self._standard.copy()
+        standard.update(content)
+        return "v1," + binascii.b2a_base64(standard.digest(), newline=False).decode()
+
+    def sign_for_hub(self, body: bytes) -> str:
+        """GitHub's signature, over the body alone."""
+        hub = self._hub.copy()
+        hub.update(body)
+        return "sha256=" + hub.hexdigest()
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes behind ``whsec_``. Strict: on anything but canonical base64 receivers' libraries disagree."""
+    right = f"after {WHSEC} comes the base64 of {SHORTEST_KEY} to {LONGEST_KEY} bytes, with its padding"
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error is one; so is the complaint about characters beyond ASCII
+        key = b""
+    if base64.b64encode(key).decode() != text:
+        raise UserMistake(
+            f"the secret begins with {WHSEC} but goes on with something else than base64", right
+        )
+    if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+        raise UserMistake(f"the secret's base64 decodes to {len(key)} bytes", right)
+    return key
+
+
+def new_secret() -> str:
+    """A random secret, of 32 bytes."""
+    return WHSEC + base64.b64encode(chance.token_bytes(32)).decode()
+
+
+def signature(secrets: Sequence[Secret], webhook_id: str, timestamp: int, body: bytes) -> str:
+    """The value of ``webhook-signature``: a signature by each secret, in the order given (newest first)."""
+    content = b"%b.%d.%b" % (webhook_id.encode(), timestamp, body)
+    return " ".join([secret.sign(content) for secret in secrets])
+
+
+def hub_signature(secret: Secret, body: bytes) -> str:
+    """The value of ``X-Hub-Signature-256``, which has room for one secret: the newest."""
+    return secret.sign_for_hub(body)
+
+
+def headers(
+    *,
+    secrets: Sequence[Secret],
+    webhook_id: str,
+    timestamp: int,
+    event_type: str,
+    delivery_id: str,
+    attempt: int,
+    body: bytes,
+    prefix: str = "X-Rowhook",
+) -> dict[str, str]:
+    """All headers of one request that are Rowhook's to say; ``secrets`` newest first, at least one."""
+    return {
+        "content-type": "application/json",
+        "user-agent": _USER_AGENT,
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature(secrets, webhook_id, timestamp, body),
+        "X-Hub-Signature-256": hub_signature(secrets[0], body),
+        f"{prefix}-Event": event_type,
+        f"{prefix}-Delivery": delivery_id,
+        f"{prefix}-Attempt": str(attempt),
+    }
