@@ -1,9 +1,10 @@
 """Is this text a URL that webhooks may be sent to? Checked when an endpoint is saved.
 
 Every reader of a URL must understand the same host. So names that some resolver takes for an address in
-disguise (2130706433, 0x7f.1, 127.1, full-width digits) are refused rather than understood, as are the parts that
-have no place in a webhook's URL. Grammar: RFC 3986; names: RFC 1123 and, beyond ASCII, IDNA 2008 (RFC 5891); IPv6:
-RFC 5952; what ends in a number must be an address: https://url.spec.whatwg.org/#ends-in-a-number-checker.
+disguise (2130706433, 0x7f.1, 127.1, full-width digits) are refused rather than understood, as are the parts
+that have no place in a webhook's URL. Grammar: RFC 3986; names: RFC 1123 and, beyond ASCII, IDNA 2008;
+IPv6: RFC 5952; what ends in a number must be an address:
+https://url.spec.whatwg.org/#ends-in-a-number-checker.
 """
 
 from __future__ import annotations
@@ -123,9 +124,7 @@ def _to_ascii(text: str) -> str:
 
 def _check_ipv4(text: str) -> str:
     try:
-        return str(
-            ipaddress.IPv4Address(text)
-        )  # knows no other form than four decimals without leading zeros
+        return str(ipaddress.IPv4Address(text))  # knows no other form than four decimals without leading zeros
     except ValueError:
         raise UserMistake(
             f"the host {_shown(text)} is neither a DNS name nor an address in canonical form",
@@ -157,4 +156,5 @@ def _shown_url(text: str) -> str:
 
 def _shown(text: str) -> str:
     """A text as an error may show it: one line, nothing that moves a terminal's cursor, not too long."""
-    return ascii(text if len(text) <= 80 else f"{text[:77]}...")
+    shown = ascii(text)
+    return shown if len(shown) <= 82 else f"{shown[:78]}...{shown[-1]}"

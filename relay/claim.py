@@ -33,10 +33,12 @@ class Claimer:
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""
         total = 0
-        while freed := (await self._session.row("claim.reclaim", {"batch": RECLAIM_BATCH, "most_lost": MOST_FREE_TRIES}))["freed"]:
+        while freed := (await self._session.row("claim.reclaim", {"batch": RECLAIM_BATCH, "most_lost": MOST_FREE_TRIES}))[
+            "freed"
+        ]:
             total += freed
         return total
 
-    async def release(self, deliveries: Sequence[int]) -> None:
-        """Give back what was leased ahead and never sent."""
-        await self._session.rows("claim.release", {"deliveries": list(deliveries), "instance": self._instance})
+    async def release(self, instance: int, deliveries: Sequence[int]) -> None:
+        """Give back what ``instance`` (this one, or one that this process was before) leased ahead and never sent."""
+        await self._session.rows("claim.release", {"deliveries": list(deliveries), "instance": instance})

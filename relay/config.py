@@ -1,4 +1,4 @@
-"""Settings: the environment, then `.env` in the working folder (read with python-dotenv); one place for names, defaults and checks."""
+"""Settings: the environment, then `.env` in the working folder (python-dotenv); one place for names, defaults, checks."""
 
 from __future__ import annotations
 
@@ -40,20 +40,28 @@ def _checked(parse: Callable[[str], object]) -> AfterValidator:
 class Settings(BaseSettings):
     """Every setting that this version reads. Durations are written 15s, 5min, 5d."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: str = Field("", validation_alias="DATABASE_URL", repr=False)
     admin_url: str = Field("", validation_alias="ROWHOOK_ADMIN_URL", repr=False)
     listen_url: str = Field("", validation_alias="ROWHOOK_LISTEN_URL", repr=False)
     capture: str = Field("", validation_alias="ROWHOOK_CAPTURE")
-    default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field("", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False)
-    retry_schedule: Annotated[str, _checked(parse_schedule)] = Field("2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE")
+    default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field(
+        "", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False
+    )
+    retry_schedule: Annotated[str, _checked(parse_schedule)] = Field(
+        "2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE"
+    )
     timeout: Annotated[str, _checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
     connect_wait: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(256, validation_alias="ROWHOOK_MAX_IN_FLIGHT")
     disable_after: Annotated[str, _checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
     header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
-    api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field("127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN")
+    api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
+        "127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN"
+    )
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
 
     @property
@@ -98,7 +106,7 @@ def listen_address(text: str) -> tuple[str, int]:
 
 
 def load(**overrides: object) -> Settings:
-    """The settings; ``overrides`` by environment name. Raises ConfigError naming the setting, its value and what would be right."""
+    """The settings; ``overrides`` by environment name. Raises ConfigError: the setting, its value, what would be right."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -111,5 +119,7 @@ def load(**overrides: object) -> Settings:
 def require_database(settings: Settings) -> Settings:
     """Raises ConfigError where DATABASE_URL is not set."""
     if not settings.database_url:
-        raise ConfigError("DATABASE_URL is not set", "set it in the environment or in .env: postgresql://user:password@host:port/database")
+        raise ConfigError(
+            "DATABASE_URL is not set", "set it in the environment or in .env: postgresql://user:password@host:port/database"
+        )
     return settings

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, LiteralString, cast
@@ -100,9 +100,7 @@ class Session:
         calls = sql.SQL(", ").join(
             sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in self.settings.items()
         )
-        cursor = await connection.execute(
-            sql.SQL("SELECT pg_is_in_recovery() AS standby, {}").format(calls), prepare=False
-        )
+        cursor = await connection.execute(sql.SQL("SELECT pg_is_in_recovery() AS standby, {}").format(calls), prepare=False)
         row = await cursor.fetchone()
         if row and row["standby"]:
             await self.close()
@@ -206,11 +204,16 @@ def connect_once(dsn: str, setting: str = "DATABASE_URL", wait: float = 0.0, **k
     try:
         psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
-        raise ConfigError(f"{setting} is not a connection string ({first_line(error)})", "give postgresql://user:password@host:port/database") from None
+        raise ConfigError(
+            f"{setting} is not a connection string ({first_line(error)})", "give postgresql://user:password@host:port/database"
+        ) from None
     deadline = time.monotonic() + wait
     while True:
         try:
-            return psycopg.connect(dsn, **{"autocommit": True, "row_factory": dict_row, "connect_timeout": 5, "application_name": "rowhook", **kwargs})
+            return psycopg.connect(
+                dsn,
+                **{"autocommit": True, "row_factory": dict_row, "connect_timeout": 5, "application_name": "rowhook", **kwargs},
+            )
         except psycopg.OperationalError as error:
             if not _may_pass(error) or time.monotonic() >= deadline:
                 raise ConfigError(
@@ -223,8 +226,16 @@ def connect_once(dsn: str, setting: str = "DATABASE_URL", wait: float = 0.0, **k
 def _may_pass(error: psycopg.OperationalError) -> bool:
     """Refused, unreachable or starting up may pass; a wrong password, database or host name won't."""
     text = str(error)
-    final = ("password authentication", "no password supplied", "does not exist", "pg_hba.conf", "not permitted to log in",
-             "could not translate host name", "failed to resolve host", "SSL")
+    final = (
+        "password authentication",
+        "no password supplied",
+        "does not exist",
+        "pg_hba.conf",
+        "not permitted to log in",
+        "could not translate host name",
+        "failed to resolve host",
+        "SSL",
+    )
     return not any(f in text for f in final)
 
 
@@ -232,5 +243,3 @@ def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     fatal = [line for line in lines if "FATAL" in line]
     return (fatal or lines or [type(error).__name__])[0]
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,6 +32,11 @@ class Directory:
         await self._refresh(session, rows)
         return [delivery(row, self._known[row["endpoint_id"]], instance) for row in rows]
 
+    def widest_room(self, busy: Mapping[int, int], endpoint_room: int) -> int:
+        """Of all endpoints known here, the most deliveries that one could still be given."""
+        rooms = (2 * e.max_in_flight - busy.get(e.id, 0) for e in self._known.values())
+        return max(0, max(rooms, default=2 * endpoint_room))
+
     async def _refresh(self, session: Session, rows: Iterable[Row]) -> None:
         stale = {row["endpoint_id"] for row in rows if self._revision(row["endpoint_id"]) < row["revision"]}
         if stale:
@@ -58,8 +63,8 @@ class Directory:
 
 
 _COLUMNS = (
-    "id", "created_at", "number", "failures", "free_tries", "webhook_id", "event_id", "event_slot", "occurred_at", "type", "tenant",
-    "row_key", "moved", "data", "previous",
+    "id", "created_at", "number", "failures", "free_tries", "webhook_id", "event_id", "event_slot", "occurred_at", "type",
+    "tenant", "row_key", "moved", "data", "previous",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """From event to deliveries: what has become visible since the last look, times who wants it.
 
-Ids become visible out of order, so the cursor is a snapshot (PgQ): a window holds the events visible in its target and not in "seen",
+Ids become visible out of order, so the cursor is a snapshot (PgQ): a window holds the events visible in its target
+and not in "seen",
 and is cut into chunks in id order. Lock, target, read, move are statements of their own, in READ COMMITTED.
 Sources: mechanisms "Cursor" 1-7; hazards 1-3.
 """

@@ -1,7 +1,9 @@
 """Wake the dispatcher when Postgres rings.
 
-A ring carries no data; the tables are the truth. Before it sleeps the dispatcher arms the bell; writers ring only while it is armed.
-A writer that looked at the flag before it was armed does not ring: so arm, ask who is in flight, look, and look again while any of those
+A ring carries no data; the tables are the truth. Before it sleeps the dispatcher arms the bell; writers ring only
+while it is armed.
+A writer that looked at the flag before it was armed does not ring: so arm, ask who is in flight, look, and look again
+while any of those
 lives. Only then is sleeping safe. Sources: mechanisms "Doorbell" 1-8; hazards 5-9.
 """
 
@@ -122,7 +124,7 @@ class Doorbell:
         await self.disarm()
 
     async def _arm_and_look(self, look: Callable[[], Awaitable[bool]]) -> bool:
-        """One full cycle; True when something was found or it rang meanwhile. Each renewal is one, so it is also the safety look."""
+        """One full cycle; True when something was found or it rang. Each renewal is one, so it is also the safety look."""
         await self.arm()
         in_flight = await self.holders()
         found = await look()

@@ -27,8 +27,10 @@ def classify(status_code: int) -> ErrorClass | None:
 def judge(delivery: Delivery, outcome: Outcome, jitter: float, now: datetime) -> Result:
     """What follows: delivered; retried after a wait; or dead.
 
-    ``jitter`` in [0, 1) spreads retries, ``now`` is for Retry-After as a date. A stale keep-alive connection is tried again at once
-    and doesn't use up the schedule, at most MOST_FREE_TRIES times in a row; ``blocked`` is dead at once; 410 is dead and disables the endpoint.
+    ``jitter`` in [0, 1) spreads retries, ``now`` is for Retry-After as a date. A stale keep-alive connection is tried
+    again at once
+    and doesn't use up the schedule, at most MOST_FREE_TRIES times in a row; ``blocked`` is dead at once; 410 is dead
+    and disables the endpoint.
     """
     if outcome.error_class is None:
         return Result(delivery, outcome, State.DELIVERED)

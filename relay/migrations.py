@@ -70,9 +70,7 @@ def problem(applied: set[str], database: str) -> ConfigError | None:
     if not ours:
         return ConfigError(f"database {database} has no Rowhook schema", "run: rowhook migrate")
     if missing := [name for name in known if name not in ours]:
-        return ConfigError(
-            f"database {database} lacks the migrations {', '.join(missing)}", "run: rowhook migrate"
-        )
+        return ConfigError(f"database {database} lacks the migrations {', '.join(missing)}", "run: rowhook migrate")
     return None
 
 

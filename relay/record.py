@@ -1,6 +1,7 @@
 """Write every outcome back: the attempt, the delivery's next state, the endpoint's health; a batch in one statement.
 
-While one batch is written the next gathers, so batches adapt to the load by themselves. If Postgres is away the results wait here;
+While one batch is written the next gathers, so batches adapt to the load by themselves. If Postgres is away the
+results wait here;
 they are bounded because nothing new is claimed meanwhile. Sources: mechanisms "Lease" 6; hazard 31.
 """
 

@@ -46,9 +46,7 @@ _UNITS: Final = {
     "d": 86_400_000_000,
 }
 _WAIT: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(ms|s|min|m|h|d)")
-_RIGHT: Final = (
-    "give waits such as 2s,4s,8s (units ms, s, m or min, h, d), or patient, or none for no retries"
-)
+_RIGHT: Final = "give waits such as 2s,4s,8s (units ms, s, m or min, h, d), or patient, or none for no retries"
 
 # The three forms of a date that RFC 9110, section 5.6.7, has receivers accept; the first is the one to send.
 _HTTP_DATES: Final = (
@@ -94,8 +92,8 @@ def next_wait(
     """How long to wait after this failure; None: it was the last, the delivery is dead.
 
     ``failures`` counts those that used up the schedule, this one included: 1 or more. A receiver's
-    ``retry_after`` lengthens the wait, never shortens it, up to ``longest_retry_after``. ``jitter``, from 0 up
-    to but without 1, then adds up to a tenth.
+    ``retry_after`` lengthens the wait, never shortens it, up to ``longest_retry_after``. ``jitter`` in [0, 1)
+    then adds up to a tenth.
     """
     if failures < 1:
         raise ValueError("there is no wait after no failure")

@@ -1,7 +1,9 @@
 """One POST -> one outcome. The aiohttp transport.
 
-aiohttp's defaults that would hurt are off: redirects (a 307 re-POSTs body and signature to another host), cookies, the proxy environment,
-decompression (204 kB of gzip become 200 MB). The timeout is one for all of the request, slow drips included; of the answer at most
+aiohttp's defaults that would hurt are off: redirects (a 307 re-POSTs body and signature to another host), cookies,
+the proxy environment,
+decompression (204 kB of gzip become 200 MB). The timeout is one for all of the request, slow drips included; of the
+answer at most
 64 kB are read. Sources: hazards 32, 34, 35.
 """
 
@@ -81,7 +83,12 @@ class Transport:
                 log.exception("a request failed in a way that should not be")
             stale = connection.reused and error_class is ErrorClass.RESET and status is None
             return Outcome(
-                started, time.monotonic() - started, status_code=status, error_class=error_class, error=describe(error, timeout), stale=stale
+                started,
+                time.monotonic() - started,
+                status_code=status,
+                error_class=error_class,
+                error=describe(error, timeout),
+                stale=stale,
             )
 
 

@@ -58,8 +58,7 @@ class Secret:
         if len(text) < SHORTEST_PLAIN:
             raise UserMistake(
                 f"the secret has {len(text)} characters",
-                f"give {SHORTEST_PLAIN} or more, or {WHSEC} and the base64 of "
-                f"{SHORTEST_KEY} to {LONGEST_KEY} bytes",
+                f"give {SHORTEST_PLAIN} or more, or {WHSEC} and the base64 of {SHORTEST_KEY} to {LONGEST_KEY} bytes",
             )
         return cls(text, key, hmac.new(key, digestmod="sha256"), hmac.new(hub_key, digestmod="sha256"))
 
@@ -89,9 +88,7 @@ def _decoded(text: str) -> bytes:
     except ValueError:  # binascii.Error is one; so is the complaint about characters beyond ASCII
         key = b""
     if base64.b64encode(key).decode() != text:
-        raise UserMistake(
-            f"the secret begins with {WHSEC} but goes on with something else than base64", right
-        )
+        raise UserMistake(f"the secret begins with {WHSEC} but goes on with something else than base64", right)
     if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
         raise UserMistake(f"the secret's base64 decodes to {len(key)} bytes", right)
     return key

@@ -49,6 +49,21 @@ COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; th
 COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
 
 DO $do$
+DECLARE
+    _comment record;
+BEGIN
+    FOR _comment IN
+        SELECT p.inhrelid::regclass AS slot_table, a.attname AS col, col_description(a.attrelid, a.attnum) AS says
+          FROM pg_catalog.pg_inherits AS p JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.inhparent
+         WHERE p.inhparent = 'rowhook.event'::regclass AND a.attnum > 0 ORDER BY p.inhrelid, a.attnum
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', _comment.slot_table, _comment.col, _comment.says);
+        EXECUTE format('COMMENT ON TABLE %s IS %L', _comment.slot_table, 'One slot of the ring of events, every tenth day');
+    END LOOP;
+END
+$do$;
+
+DO $do$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
         GRANT INSERT ON rowhook.event TO rowhook_capture;

@@ -57,6 +57,8 @@ DO $do$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
         GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;
+        -- What PUBLIC has by default may have been revoked.
+        GRANT EXECUTE ON FUNCTION rowhook.ring() TO rowhook_capture;
     END IF;
 END
 $do$;

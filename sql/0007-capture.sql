@@ -75,6 +75,14 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.changed(json, json) IS 'Old values of the columns that differ';
 
+DO $do$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
+        GRANT EXECUTE ON FUNCTION rowhook.changed(json, json) TO rowhook_capture;
+    END IF;
+END
+$do$;
+
 CREATE FUNCTION rowhook.table_label(source regclass) RETURNS text LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $fn$

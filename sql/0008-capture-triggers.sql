@@ -322,9 +322,10 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
 DECLARE
-    _was  rowhook.capture;
-    _plan rowhook.capture;
-    _cast record;
+    _was     rowhook.capture;
+    _plan    rowhook.capture;
+    _cast    record;
+    _virtual name;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
@@ -340,6 +341,14 @@ BEGIN
                 USING HINT = 'If it can fail, so can writes to the table: on_error => ''record'' lets them go on';
         END LOOP;
     END IF;
+    FOR _virtual IN
+        SELECT a.attname FROM pg_attribute AS a
+         WHERE a.attrelid = _plan.table_name AND a.attgenerated = 'v'  -- from Postgres 18 on
+           AND a.attname = ANY (coalesce(rowhook.captured_columns(_plan), ARRAY[a.attname::text]))
+    LOOP
+        RAISE WARNING 'column "%" is a virtual generated column: it is null in events', _virtual
+            USING HINT = 'Postgres computes it when it is read, after triggers have run: exclude it, or make it STORED';
+    END LOOP;
     IF _plan.mode = 'row' THEN
         RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
             USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';

@@ -86,3 +86,52 @@ SELECT rowhook.public_id('dlv', d.created_at, d.id)          AS delivery_id,
   LEFT JOIN rowhook.attempt AS a ON a.delivery_id = d.id AND a.number = d.attempts
  WHERE d.state = 'dead';
 COMMENT ON VIEW rowhook.dead_letters IS 'Deliveries that ended without success, with their last attempt; rowhook replay sends them again';
+
+-- Columns of views mean the same wherever they have the same name.
+DO $do$
+DECLARE
+    _comment record;
+BEGIN
+    FOR _comment IN
+        SELECT c.oid::regclass AS view_name, a.attname AS col, m.says
+          FROM pg_catalog.pg_class AS c
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+          JOIN (VALUES
+            ('event_id', 'Public id of the event, evt_…; receivers see it as webhook-id'),
+            ('delivery_id', 'Public id of the delivery, dlv_…'),
+            ('endpoint_id', 'Public id of the endpoint, end_…'),
+            ('event_type', 'Event type, e.g. expense.created'),
+            ('occurred_at', 'When the change was made'),
+            ('table_name', 'Captured table, with its schema unless that is public'),
+            ('row_key', 'Primary key as text; a JSON array of texts for several columns'),
+            ('tenant', 'Whose event or endpoint it is'),
+            ('url', 'Where the endpoint takes its events'),
+            ('attempt', 'Number of the attempt within the delivery'),
+            ('attempts', 'Tries so far'),
+            ('started_at', 'When the request was begun'),
+            ('duration_ms', 'How long it took, in milliseconds'),
+            ('status_code', 'HTTP status, where an answer came'),
+            ('error_class', 'What kind of failure; null for success'),
+            ('error', 'The failure in words'),
+            ('response_excerpt', 'The first 4 kB of the answer''s body'),
+            ('delivery_status', 'State of the delivery: pending, leased, delivered, dead or cancelled'),
+            ('next_attempt_at', 'When it may be tried next, while it is pending'),
+            ('delivered_at', 'When it was delivered'),
+            ('died_at', 'When it became a dead letter'),
+            ('state', 'State of the endpoint: active, paused, disabled or removed'),
+            ('state_reason', 'Why it is not active'),
+            ('failing_since', 'First failure since the last success'),
+            ('pending', 'Deliveries that wait'),
+            ('leased', 'Deliveries that a relay holds'),
+            ('delivered', 'Deliveries that succeeded'),
+            ('dead', 'Dead letters'),
+            ('cancelled', 'Deliveries that were cancelled'),
+            ('last_delivered_at', 'The last success'),
+            ('oldest_pending_at', 'When the oldest waiting delivery was dispatched')
+          ) AS m (col, says) ON m.col = a.attname
+         WHERE c.relnamespace = 'rowhook'::regnamespace AND c.relkind = 'v'
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', _comment.view_name, _comment.col, _comment.says);
+    END LOOP;
+END
+$do$;

@@ -123,3 +123,7 @@ WITH open AS MATERIALIZED (
            highest_id = greatest(c.highest_id, (SELECT max(o.id) FROM open AS o)), moved_at = clock_timestamp()
 )
 SELECT (SELECT count(*) FROM made) AS parked, (SELECT count(*) FROM frozen) AS frozen
+
+-- name: tell_peers
+-- Other relays sleep; parked deliveries are for whoever has room.
+SELECT pg_notify('rowhook_work', '')

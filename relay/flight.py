@@ -1,0 +1,111 @@
+"""Claimed deliveries on their way: compose, sign, POST, judge, hand over to the recorder; bounded in all and per endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from relay.envelope import envelope
+from relay.judge import judge
+from relay.lanes import Lanes
+from relay.model import Delivery, ErrorClass, Outcome, Result
+from relay.public_id import public_id
+from relay.send import Transport, describe
+from relay.sign import headers
+
+
+class Flight:
+    """``may_send`` is asked before each request: a relay that was frozen or lost its lock sends nothing more under that id."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        lanes: Lanes,
+        header_prefix: str,
+        may_send: Callable[[Delivery], bool],
+        on_result: Callable[[Result], None],
+    ) -> None:
+        self.lanes = lanes
+        self.unsent: list[Delivery] = []
+        self._transport = transport
+        self._header_prefix = header_prefix
+        self._may_send = may_send
+        self._on_result = on_result
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def offer(self, deliveries: Iterable[Delivery]) -> None:
+        """Take over claimed deliveries and start those that there is room for."""
+        for delivery in deliveries:
+            self.lanes.offer(delivery)
+        self._start()
+
+    def ground(self) -> None:
+        """Start nothing more; what has not started goes to ``unsent``."""
+        self.unsent += self.lanes.drop_waiting()
+
+    async def landed(self, timeout: float) -> bool:
+        """Wait for the requests that are out; False if some were still out after ``timeout`` seconds."""
+        if not self._tasks:
+            return True
+        _, out = await asyncio.wait(self._tasks, timeout=timeout)
+        return not out
+
+    def abandon(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _start(self) -> None:
+        for delivery in self.lanes.take():
+            task = asyncio.create_task(self._deliver(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            if not self._may_send(delivery):
+                self.lanes.settled(delivery)
+                self.unsent.append(delivery)
+                return
+            outcome = await self._attempt(delivery)
+            self._on_result(judge(delivery, outcome, random.random(), datetime.now(UTC)))  # noqa: S311 - jitter, not a secret
+        finally:
+            self.lanes.landed(delivery)
+            self._start()
+
+    async def _attempt(self, delivery: Delivery) -> Outcome:
+        """One request. What can't be composed marks its own delivery and stops nobody else's."""
+        started = time.monotonic()
+        endpoint = delivery.endpoint
+        try:
+            body, signed = compose(delivery, self._header_prefix, time.time())
+        except Exception as error:
+            return Outcome(started, 0.0, error_class=ErrorClass.INTERNAL, error=describe(error, endpoint.timeout))
+        return await self._transport.post(endpoint.url, signed, body, endpoint.timeout)
+
+
+def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of one attempt at ``now`` (seconds of the epoch); the body is the same at each."""
+    event_id = public_id("evt", delivery.occurred_at, delivery.event_id, delivery.event_slot)
+    body = envelope(
+        event_id=event_id,
+        type=delivery.type,
+        occurred_at=delivery.occurred_at,
+        tenant=delivery.tenant,
+        data=delivery.data,
+        previous=delivery.previous,
+        moved=delivery.moved,
+    )
+    signed = headers(
+        secrets=delivery.endpoint.signing(now),
+        webhook_id=delivery.webhook_id or event_id,
+        timestamp=int(now),
+        event_type=delivery.type,
+        delivery_id=public_id("dlv", delivery.created_at, delivery.id),
+        attempt=delivery.number,
+        body=body,
+        prefix=header_prefix,
+    )
+    return body, signed

@@ -1,0 +1,39 @@
+"""The relay's own small HTTP server: /health/live answers while the process runs its loop."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from relay import __version__
+from relay.errors import ConfigError
+
+
+class Health:
+    """Serves on (host, port); port 0 takes a free one."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Raises ConfigError when the address is taken or not ours."""
+        app = web.Application()
+        app.router.add_get("/health/live", self._live)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        host, port = self._address
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigError(
+                f"ROWHOOK_API_LISTEN: {host}:{port} can't be listened on ({error.strerror})",
+                "give a free address, or run with --no-api",
+            ) from None
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "live", "version": __version__})

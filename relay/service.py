@@ -1,0 +1,191 @@
+"""READ FIRST. Wires the stages of a relay and owns its start and stop.
+
+    bell -> dispatch ─┐
+                      ├─> flight (lanes -> compose -> sign -> send -> judge) -> record
+             claim  ──┘
+
+The recorder and the flight live as long as the process; the rest belongs to a tenure, the time of one instance id (tenure.py).
+When the lock or a connection is lost the tenure ends, results wait in the recorder, and another tenure begins with backoff.
+SIGTERM or SIGINT: nothing new is claimed, requests that are out end and are recorded, the rest is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Sequence
+
+from relay.config import Settings, duration
+from relay.database import Session
+from relay.directory import Defaults, Directory
+from relay.errors import DatabaseLost, LeaseLost, UserMistake
+from relay.flight import Flight
+from relay.health import Health
+from relay.lanes import Lanes
+from relay.model import Delivery, Result
+from relay.record import Recorder
+from relay.send import Transport
+from relay.tenure import Tenure, endpoint_room
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0
+GRACE = 5.0  # beyond a request's own timeout, for recording what it came to
+
+
+class _Stopped(Exception):
+    """The orderly end of a tenure."""
+
+
+class Relay:
+    """One relay: run() until ``stop`` is set."""
+
+    def __init__(self, settings: Settings, *, name: str | None = None, api: bool = True) -> None:
+        self._settings = settings
+        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        timeout = duration(settings.timeout).total_seconds()
+        self._drain_timeout = timeout + GRACE
+        self._transport = Transport(settings.max_in_flight)
+        self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
+        self._record_session = Session(settings.database_url, "record")
+        self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
+        self._flight = Flight(
+            self._transport, Lanes(settings.max_in_flight), settings.header_prefix, self._may_send, self._recorder.put
+        )
+        self._health = Health(settings.api_address) if api else None
+        self._tenure: Tenure | None = None
+        self._previous: int | None = None
+        self.ready = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until ``stop``; returns when all that was out is recorded. Raises UserMistake: what only a person can mend."""
+        await self._transport.open()
+        recording = asyncio.create_task(self._keep_recording())
+        try:
+            if self._health:
+                await self._health.start()
+            await self._tenures(stop)
+        finally:
+            recording.cancel()
+            self._flight.abandon()
+            if self._health:
+                await self._health.stop()
+            await self._transport.close()
+            await self._record_session.close()
+
+    async def _tenures(self, stop: asyncio.Event) -> None:
+        """One tenure after the other, with jittered backoff in between."""
+        backoff = FIRST_BACKOFF
+        first = True
+        while not stop.is_set():
+            tenure = Tenure(self._settings, self._name, self._flight, self._directory, first=first)
+            lost = await self._serve(tenure, stop)
+            if lost is None:
+                return
+            backoff = FIRST_BACKOFF if self.ready.is_set() else min(backoff * 2, LONGEST_BACKOFF)
+            self.ready.clear()
+            first = False
+            log.warning(
+                "lost the database or the lease; trying again", extra={"reason": str(lost), "in_seconds": round(backoff, 1)}
+            )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff * (0.5 + random.random())):  # noqa: S311 - jitter
+                    await stop.wait()
+
+    async def _serve(self, tenure: Tenure, stop: asyncio.Event) -> BaseException | None:
+        """One tenure to its end: None if it was orderly, otherwise what was lost."""
+        lost: BaseException | None = None
+        try:
+            await self._begin(tenure)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(tenure.keep_alive())
+                group.create_task(tenure.watch_lock())
+                feeding = [group.create_task(loop()) for loop in (tenure.listen, tenure.dispatch, tenure.claim)]
+                group.create_task(self._stop(tenure, stop, feeding))
+                self.ready.set()
+        except* _Stopped:
+            pass
+        except* (DatabaseLost, LeaseLost) as group_of_lost:
+            lost = group_of_lost.exceptions[0]
+        except* UserMistake as mistakes:
+            raise mistakes.exceptions[0] from None
+        finally:
+            self._tenure = None
+            self._previous = tenure.lease.id
+            self._flight.ground()
+            await tenure.close()
+        return lost
+
+    async def _begin(self, tenure: Tenure) -> None:
+        """Register; then settle what an earlier id of this process left: results first, so that they still count."""
+        await tenure.lease.register()
+        if self._previous is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await self._recorder.flushed()
+            await self._give_back(tenure)
+            await tenure.lease.retire(self._previous)
+        self._tenure = tenure
+
+    async def _give_back(self, tenure: Tenure) -> None:
+        """Deliveries that were leased ahead and never sent."""
+        unsent, self._flight.unsent = self._flight.unsent, []
+        by_instance: dict[int, list[int]] = {}
+        for delivery in unsent:
+            by_instance.setdefault(delivery.instance_id, []).append(delivery.id)
+        for instance, deliveries in by_instance.items():
+            await tenure.claimer.release(instance, deliveries)
+
+    async def _stop(self, tenure: Tenure, stop: asyncio.Event, feeding: Sequence[asyncio.Task[None]]) -> None:
+        """Drain: no new work, what is out lands and is recorded, the rest is given back."""
+        await stop.wait()
+        log.info("stopping: requests that are out are awaited", extra={"in_flight": self._flight.lanes.in_flight})
+        tenure.wind_up()
+        await asyncio.wait(feeding[1:], timeout=GRACE)
+        self._flight.ground()
+        await self._give_back(tenure)
+        if not await self._flight.landed(self._drain_timeout):
+            log.warning("requests were still out at the end; their deliveries will be tried again")
+        async with asyncio.timeout(GRACE):
+            await self._recorder.flushed()
+        await self._give_back(tenure)
+        await tenure.end()
+        raise _Stopped
+
+    async def _keep_recording(self) -> None:
+        """The recorder outlives connections: what it could not write it keeps."""
+        backoff = FIRST_BACKOFF
+        while True:
+            try:
+                await self._recorder.run()
+            except DatabaseLost as lost:
+                log.warning("results wait for the database", extra={"reason": str(lost)})
+                await asyncio.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter
+                backoff = min(backoff * 2, 1.0)
+
+    def _may_send(self, delivery: Delivery) -> bool:
+        lease = self._tenure.lease if self._tenure else None
+        return lease is not None and lease.id == delivery.instance_id and lease.is_fresh
+
+    def _recorded(self, batch: Sequence[Result]) -> None:
+        for result in batch:
+            self._flight.lanes.settled(result.delivery)
+        if self._tenure:
+            self._tenure.recorded(batch)
+
+
+def serve(settings: Settings, *, name: str | None = None, api: bool = True) -> None:
+    """Run a relay until SIGTERM or SIGINT. Raises UserMistake for what only a person can mend."""
+    asyncio.run(_serve_until_signal(settings, name, api))
+
+
+async def _serve_until_signal(settings: Settings, name: str | None, api: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Relay(settings, name=name, api=api).run(stop)

@@ -1,0 +1,258 @@
+"""One instance id's time: the loops that feed the flight, from registration until the id is lost or the relay stops.
+
+Dispatch and claim both take room from the same flight. Losing the lock or a connection ends the tenure; the service
+begins another
+under a fresh id. Source: mechanisms "Rules" 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import time
+from collections.abc import Sequence
+
+from relay.claim import Claimer
+from relay.config import Settings
+from relay.database import Row, Session
+from relay.directory import Directory
+from relay.dispatch import Dispatcher, Look
+from relay.doorbell import Bell, Doorbell, Listener
+from relay.errors import ConfigError, LeaseLost
+from relay.flight import Flight
+from relay.lease import BEAT_EVERY, Lease, tag
+from relay.model import Result, Room, State
+
+log = logging.getLogger(__name__)
+
+MOST_EVENTS = 1000  # a chunk: one short transaction
+STANDBY_POLL = 5.0  # a standby also tries when it sees a peer die
+LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
+STUCK_AFTER = 0.05  # without room for so long events are parked rather than kept waiting
+
+
+class Due:
+    """When parked work is due, as far as this relay knows; wakes the claim loop."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._poked = asyncio.Event()
+
+    def poke(self) -> None:
+        self._poked.set()
+
+    def at(self, seconds_from_now: float) -> None:
+        heapq.heappush(self._times, time.monotonic() + seconds_from_now)
+        if seconds_from_now <= 0 or self._times[0] >= time.monotonic() + seconds_from_now:
+            self._poked.set()  # the sleeper may have been waiting for a later one
+
+    async def wait(self) -> bool:
+        """Sleep until poked or until something is due; True when there is reason to claim now."""
+        timeout = max(0.0, self._times[0] - time.monotonic()) if self._times else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._poked.wait()
+        return True
+
+    def clear(self) -> None:
+        """Before a claim: what is due by now is taken care of."""
+        self._poked.clear()
+        while self._times and self._times[0] <= time.monotonic():
+            heapq.heappop(self._times)
+
+
+class Tenure:
+    """Wires the stages for one instance id."""
+
+    def __init__(self, settings: Settings, name: str, flight: Flight, directory: Directory, *, first: bool) -> None:
+        self.lease = Lease(settings.url_for_listening, settings.database_url, name)
+        own = tag(self.lease.id)
+        self._flight = flight
+        self._directory = directory
+        self._first = first
+        self._limit = settings.max_in_flight * 2
+        self._endpoint_room = endpoint_room(settings)
+        self._claim_session = Session(settings.database_url, "claim", own)
+        self._dispatch_session = Session(settings.url_for_listening, "dispatch", own)
+        self.claimer = Claimer(self._claim_session, self.lease.id)
+        self._dispatcher = Dispatcher(self._dispatch_session, self.lease.id)
+        self.bell = Bell()
+        self._doorbell = Doorbell(self._dispatch_session, self.bell)
+        self._due = Due()
+        self._listener = Listener(settings.url_for_listening, own, self.bell.ring, self._due.poke)
+        self._role_may_be_free = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._parked = True  # there may be work that found no room; settled by the first claim
+        self._peers = 0
+        self._fanout = 1.0
+        self._stopping = False
+        self._is_dispatcher = False
+
+    async def keep_alive(self) -> None:
+        """Beat, and look after the dead; raises LeaseLost or DatabaseLost at the end of this tenure."""
+        while True:
+            report = await self.lease.beat()
+            self._peers = report.peers
+            if await self.lease.tend(report):
+                self._role_may_be_free.set()
+                if freed := await self.claimer.reclaim():
+                    log.warning("reclaimed what a dead relay held", extra={"deliveries": freed})
+                    self._due.poke()
+            if report.next_due is not None:
+                self._due.at(report.next_due)
+            await asyncio.sleep(BEAT_EVERY)
+
+    async def watch_lock(self) -> None:
+        await self.lease.watch()
+        raise LeaseLost("the session of the lock has ended")
+
+    async def listen(self) -> None:
+        await self._listener.run()
+
+    async def dispatch(self) -> None:
+        """Be the dispatcher, or wait to become it."""
+        while not self._stopping:
+            self._role_may_be_free.clear()
+            if await self._dispatcher.take_role():
+                self._is_dispatcher = True
+                await self._serve_bell()
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STANDBY_POLL):
+                        await self._role_may_be_free.wait()
+
+    async def _serve_bell(self) -> None:
+        await self._listener.listening.wait()
+        await self._test_bell()
+        while not self._stopping:
+            await self._dispatch_all()
+            if not self._stopping:
+                await self._doorbell.sleep(self._dispatcher.peek)
+
+    async def _test_bell(self) -> None:
+        if await self._doorbell.has_two_phase():
+            self._doorbell.deaf = True
+            log.warning("max_prepared_transactions is above 0: writers do not ring, new events are polled for")
+        elif not await self._doorbell.test():
+            if self._first:
+                raise ConfigError(
+                    "this relay does not hear its own bell",
+                    "connect directly, not through a transaction pooler (ROWHOOK_LISTEN_URL), and let the owner of the "
+                    "capture functions SELECT on rowhook.doorbell",
+                )
+            self._doorbell.deaf = True
+            log.error("this relay does not hear its own bell any more: new events are polled for")
+
+    async def _dispatch_all(self) -> None:
+        """Look until nothing is found, and a little longer."""
+        pauses = iter(LINGER)
+        while not self._stopping:
+            room, chunk = await self._room_for_events()
+            look = await self._dispatcher.look(room, chunk)
+            if look.skipped:
+                await asyncio.sleep(LINGER[-1])
+                continue
+            await self._take(look)
+            if look.events:
+                pauses = iter(LINGER)
+            elif (pause := next(pauses, None)) is None:
+                return
+            else:
+                await asyncio.sleep(pause)
+
+    async def _take(self, look: Look) -> None:
+        if look.events:
+            self._fanout += 0.2 * ((len(look.leased) + look.parked) / look.events - self._fanout)
+        await self._offer(look.leased, self._dispatch_session)
+        if look.parked:
+            self._parked = True
+            self._due.poke()
+            if self._peers:
+                await self._dispatch_session.rows("dispatch.tell_peers")
+
+    async def claim(self) -> None:
+        """Claim what is due whenever something may be, while there is room."""
+        await self.claimer.reclaim()
+        while not self._stopping:
+            self._due.clear()
+            while not self._stopping:
+                await self._wait_for_room()
+                room = self._room()
+                rows = await self.claimer.claim(room)
+                await self._offer(rows, self._claim_session)
+                if not rows:
+                    self._parked = bool(room.busy)
+                    break
+            await self._due.wait()
+
+    async def _offer(self, rows: Sequence[Row], session: Session) -> None:
+        if rows:
+            self._flight.offer(await self._directory.deliveries(session, rows, self.lease.id))
+
+    def recorded(self, batch: Sequence[Result]) -> None:
+        """Results are in the tables: their room is free, their retries have a time."""
+        self._freed.set()
+        for result in batch:
+            if result.state is State.PENDING:
+                self._due.at(result.wait)
+        if self._parked:
+            self._due.poke()
+
+    def _room(self) -> Room:
+        lanes = self._flight.lanes
+        return Room(max(0, self._limit - lanes.outstanding), self._endpoint_room, lanes.busy)
+
+    async def _wait_for_room(self) -> None:
+        """A quarter of the limit: work is claimed in batches, not one by one."""
+        while self._limit - self._flight.lanes.outstanding < max(1, self._limit // 4):
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def _room_for_events(self) -> tuple[Room, int]:
+        """Room, and how many events to look for.
+
+        Alone, as many as can be leased: parking costs a second look-up. With peers, and after a while without room,
+        more: the rest is parked.
+        """
+        await self._wait_for_room()
+        if self._peers:
+            return self._room(), MOST_EVENTS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STUCK_AFTER):
+                while self._widest_room() < self._endpoint_room // 2:
+                    self._freed.clear()
+                    await self._freed.wait()
+        room = self._room()
+        leasable = min(int(room.capacity / max(1.0, self._fanout)), self._widest_room() or MOST_EVENTS)
+        return room, max(1, min(MOST_EVENTS, leasable))
+
+    def _widest_room(self) -> int:
+        """The most that any one endpoint could still be given; those not known yet have all of theirs."""
+        return self._directory.widest_room(self._flight.lanes.busy, self._endpoint_room)
+
+    def wind_up(self) -> None:
+        """Take no new work; the loops end at their next step."""
+        self._stopping = True
+        self._flight.ground()
+        self.bell.ring()
+        self._due.poke()
+        self._freed.set()
+        self._role_may_be_free.set()
+
+    async def end(self) -> None:
+        """The orderly end: writers need not ring, work is free at once."""
+        if self._is_dispatcher:
+            await self._doorbell.disarm()
+        await self.lease.retire()
+
+    async def close(self) -> None:
+        for session in (self._claim_session, self._dispatch_session):
+            await session.close()
+        await self.lease.close()
+
+
+def endpoint_room(settings: Settings) -> int:
+    """Requests in flight to one endpoint that says nothing itself: a quarter, so that three hanging ones leave room."""
+    return max(1, settings.max_in_flight // 4)

@@ -1,0 +1,215 @@
+"""The bell rings for whoever armed it, exactly when it must, and never breaks a writer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from relay.migrations import migrate
+from tests.cluster import Cluster
+from tests.conftest import Connect, Connection
+from tests.sql.conftest import ARM, Events, Mutate, Rings, one
+
+INSERT = "INSERT INTO expenses (user_id, amount) VALUES (1, 1)"
+PAUSE = 4711  # the key of the advisory lock at which a writer is made to wait
+
+READS_CLOCK = "_now := date_part('epoch', clock_timestamp()) * 1000;"
+READS_FLAG = "_armed := pg_sequence_last_value('rowhook.doorbell'::regclass);"
+WAITS = f"PERFORM pg_advisory_xact_lock({PAUSE});"
+
+
+@pytest.fixture
+def writer(connect: Connect, user_id: int) -> Connection:
+    return connect()
+
+
+def test_an_armed_bell_rings_on_commit(writer: Connection, conn: Connection, rings: Rings) -> None:
+    conn.execute(ARM)
+    with writer.transaction():
+        writer.execute(INSERT)
+        assert not rings()
+    assert rings()
+
+
+def test_a_bell_that_was_never_armed_is_silent(writer: Connection, rings: Rings) -> None:
+    writer.execute(INSERT)
+    assert not rings()
+
+
+def test_a_bell_whose_time_ran_out_is_silent(writer: Connection, conn: Connection, rings: Rings) -> None:
+    conn.execute(
+        "SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1)"
+    )
+    writer.execute(INSERT)
+    assert not rings()
+
+
+def test_a_statement_that_changes_nothing_does_not_ring(
+    writer: Connection, conn: Connection, rings: Rings
+) -> None:
+    conn.execute(ARM)
+    writer.execute("UPDATE expenses SET amount = 5 WHERE false")
+    writer.execute("DELETE FROM expenses WHERE false")
+    assert not rings()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE rowhook.probe SET rung_at = clock_timestamp()"])
+def test_the_probe_rings_through_a_real_trigger(
+    conn: Connection, rings: Rings, statement: str, events: Events
+) -> None:
+    conn.execute(ARM)
+    conn.execute(statement)
+    assert rings()
+    assert events() == []
+
+
+def test_emit_rings(conn: Connection, rings: Rings) -> None:
+    conn.execute(ARM)
+    conn.execute("SELECT rowhook.emit('order.shipped')")
+    assert rings()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "heard"),
+    [
+        pytest.param(READS_CLOCK, READS_FLAG, True, id="clock-then-flag"),
+        pytest.param(READS_FLAG, READS_CLOCK, False, id="mutant-flag-then-clock"),
+    ],
+)
+def test_clock_before_flag__a_bell_armed_while_the_writer_pauses_between_them_rings(
+    writer: Connection,
+    conn: Connection,
+    mutate: Mutate,
+    rings: Rings,
+    first: str,
+    second: str,
+    heard: bool,
+) -> None:
+    # What a relay armed before runs out just now: the clock, once read, must not be later than the new time.
+    conn.execute("SELECT setval('rowhook.doorbell', 0)")
+    mutate("ring", READS_CLOCK, first + WAITS)
+    mutate("ring", WAITS + "\n    " + READS_FLAG, WAITS + second)
+
+    with conn.transaction():
+        one(conn, f"SELECT pg_advisory_xact_lock({PAUSE})")
+        writing = threading.Thread(target=writer.execute, args=[INSERT])
+        writing.start()
+        wait_for_waiter(conn, writer)
+        # A short time, which is over when the writer goes on: this is what makes the second reading late.
+        conn.execute(
+            "SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 20)"
+        )
+        conn.execute("SELECT pg_sleep(0.05)")
+    writing.join(10)
+    assert rings() is heard
+
+
+@pytest.mark.parametrize("order", ["events-then-bell", "mutant-bell-then-events"])
+def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
+    writer: Connection, conn: Connection, mutate: Mutate, order: str
+) -> None:
+    """The relay, once it has armed, waits for those that hold a lock on rowhook.event: the pausing writer must."""
+    mutate("ring", READS_FLAG, READS_FLAG + WAITS)
+    if order.startswith("mutant"):
+        mutate(r"capture_\d+_insert", "BEGIN\n", "BEGIN\nPERFORM rowhook.ring();\n")
+
+    with conn.transaction():
+        one(conn, f"SELECT pg_advisory_xact_lock({PAUSE})")
+        writing = threading.Thread(target=writer.execute, args=[INSERT])
+        writing.start()
+        wait_for_waiter(conn, writer)
+        in_flight = one(
+            conn,
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'relation'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND relation = 'rowhook.event'::regclass AND pid = %s",
+            writer.info.backend_pid,
+        )
+    writing.join(10)
+    assert in_flight == (1 if order == "events-then-bell" else 0)
+
+
+def test_the_functions_owner_may_read_the_flag(
+    writer: Connection, conn: Connection, rings: Rings, events: Events
+) -> None:
+    owner = one(conn, "SELECT proowner::regrole::text FROM pg_proc WHERE proname ~ '^capture_\\d+_insert$'")
+    assert owner == "rowhook_capture"
+    assert one(conn, "SELECT has_sequence_privilege(%s, 'rowhook.doorbell', 'SELECT')", owner)
+    conn.execute(ARM)
+    writer.execute(INSERT)
+    assert rings()
+
+
+def test_mutant__an_owner_that_may_not_read_the_flag_breaks_the_writer_or_never_rings(
+    writer: Connection, conn: Connection, rings: Rings, events: Events
+) -> None:
+    conn.execute("REVOKE SELECT ON SEQUENCE rowhook.doorbell FROM rowhook_capture")
+    conn.execute(ARM)
+    if conn.info.server_version < 180000:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            writer.execute(INSERT)
+        assert events() == []
+    else:
+        writer.execute(INSERT)
+        assert not rings()
+        assert len(events()) == 1
+
+
+def test_where_two_phase_commit_is_on_prepare_works_although_the_bell_is_armed(
+    start_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = start_cluster(max_prepared_transactions=5)
+    dsn = cluster.dsn(cluster.create_database("two_phase"))
+    migrate(dsn)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE orders (id int PRIMARY KEY)")
+        conn.execute("SELECT rowhook.capture('orders')")
+        conn.execute(ARM)
+
+        conn.execute("BEGIN; INSERT INTO orders VALUES (1); PREPARE TRANSACTION 'one'")
+        assert one(conn, "SELECT count(*) FROM rowhook.event") == 0
+        conn.execute("COMMIT PREPARED 'one'")
+        assert one(conn, "SELECT count(*) FROM rowhook.event") == 1
+
+        # The mutant: without the test of the setting, the writer's PREPARE fails.
+        definition = one(conn, "SELECT pg_get_functiondef('rowhook.ring()'::regprocedure)")
+        condition = " AND current_setting('max_prepared_transactions') = '0'"
+        assert condition in definition
+        conn.execute(definition.replace(condition, ""))
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            conn.execute("BEGIN; INSERT INTO orders VALUES (2); PREPARE TRANSACTION 'two'")
+
+
+def test_arming_an_idle_database_writes_no_wal(conn: Connection) -> None:
+    """A logged sequence would take a transaction id and write WAL at each renewal, all night long."""
+    persistence = one(conn, "SELECT relpersistence FROM pg_class WHERE oid = 'rowhook.doorbell'::regclass")
+    assert persistence == ("u" if conn.info.server_version >= 150000 else "p")
+
+
+def test_a_crash_disarms_the_bell(start_cluster: Callable[..., Cluster]) -> None:
+    cluster = start_cluster()
+    dsn = cluster.dsn(cluster.create_database("crash"))
+    migrate(dsn)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(ARM)
+        assert one(conn, "SELECT pg_sequence_last_value('rowhook.doorbell'::regclass)") > 0
+    cluster.restart("immediate")
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        assert one(conn, "SELECT pg_sequence_last_value('rowhook.doorbell'::regclass)") is None
+        conn.execute("SELECT rowhook.emit('order.shipped')")
+
+
+def wait_for_waiter(conn: Connection, waiting: Connection) -> None:
+    """Until that session waits for an advisory lock."""
+    deadline = time.monotonic() + 10
+    while not one(
+        conn,
+        "SELECT count(*) FROM pg_locks WHERE pid = %s AND locktype = 'advisory' AND NOT granted",
+        waiting.info.backend_pid,
+    ):
+        assert time.monotonic() < deadline, "the writer never came to the pause"
+        time.sleep(0.01)
