@@ -37,15 +37,9 @@ def _on_path(command: str) -> Callable[[], bool]:
     return lambda: shutil.which(command) is not None
 
 
-def _can_cut_networks() -> bool:
-    return os.geteuid() == 0 and shutil.which("ip") is not None
-
-
 TIERS = (
     Tier("node", "JavaScript examples of the docs", _on_path("node"), "apt-get install nodejs"),
-    Tier("chromium", "the dashboard in a browser", _on_path("chromium"), "apt-get install chromium"),
     Tier("compose", "compose files", _on_path("docker-compose"), "apt-get install docker-compose"),
-    Tier("netns", "cut networks", _can_cut_networks, "root, and apt-get install iproute2"),
     Tier(
         "postgres15",
         "the whole suite again on Postgres 15",
