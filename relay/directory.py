@@ -32,10 +32,24 @@ class Directory:
         await self._refresh(session, rows)
         return [delivery(row, self._known[row["endpoint_id"]], instance) for row in rows]
 
-    def widest_room(self, busy: Mapping[int, int], endpoint_room: int) -> int:
-        """Of all endpoints known here, the most deliveries that one could still be given."""
-        rooms = (2 * e.max_in_flight - busy.get(e.id, 0) for e in self._known.values())
-        return max(0, max(rooms, default=2 * endpoint_room))
+    def widest_room(self, busy: Mapping[int, int]) -> int:
+        """The most deliveries that any one endpoint could still be given; those not known here have all of their room."""
+        rooms = (self._room(e) - busy.get(e.id, 0) for e in self._known.values())
+        return max(0, max(rooms, default=2 * self._defaults.max_in_flight))
+
+    def is_crowded(self, busy: Mapping[int, int]) -> bool:
+        """Whether every known endpoint has less than a quarter of its room left."""
+        known = self._known.values()
+        return bool(known) and all(self._room(e) - busy.get(e.id, 0) < max(1, self._room(e) // 4) for e in known)
+
+    def has_full(self, busy: Mapping[int, int]) -> bool:
+        """Whether some endpoint has no room at all: more may be parked for it."""
+        return any(busy.get(e.id, 0) >= self._room(e) for e in self._known.values())
+
+    @staticmethod
+    def _room(endpoint: Endpoint) -> int:
+        """As many as may be in flight, and as many waiting here; the same as in the queries."""
+        return 2 * endpoint.max_in_flight
 
     async def _refresh(self, session: Session, rows: Iterable[Row]) -> None:
         stale = {row["endpoint_id"] for row in rows if self._revision(row["endpoint_id"]) < row["revision"]}

@@ -85,6 +85,9 @@ class Lease:
     async def beat(self) -> Report:
         """A sign of life. Raises LeaseLost when a peer has declared this instance dead, DatabaseLost when it can't be said."""
         started = clock()
+        if started - self._beaten >= STALE_AFTER:
+            self._lost = True
+            raise LeaseLost(f"instance {tag(self.id)} gave no sign of life for {started - self._beaten:.1f} s")
         row = await self._house.row("lease.beat", {"instance": self.id, "frozen_after": timedelta(seconds=FROZEN_AFTER)})
         if not row["alive"]:
             self._lost = True

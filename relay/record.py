@@ -8,13 +8,15 @@ they are bounded because nothing new is claimed meanwhile. Sources: mechanisms "
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from relay.database import Session
-from relay.model import Result, State
+from relay.errors import DatabaseLost
+from relay.model import ErrorClass, Outcome, Result, State
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,22 @@ class Recorder:
         await self._all_written.wait()
 
     async def _write(self, batch: Sequence[Result]) -> None:
+        """One batch; if a result in it can't be stored, one by one, and that one without what the receiver said."""
+        try:
+            await self._write_batch(batch)
+        except DatabaseLost:
+            raise
+        except Exception as error:
+            if len(batch) > 1:
+                for result in batch:
+                    await self._write([result])
+            elif batch[0].outcome.error_class is ErrorClass.INTERNAL:
+                raise
+            else:
+                log.exception("a result could not be stored as it is")
+                await self._write([unstorable(batch[0], error)])
+
+    async def _write_batch(self, batch: Sequence[Result]) -> None:
         ended = (await self._session.row("record.record", parameters(batch)))["ended"]
         if ended < len(batch):
             log.info("results came too late: their deliveries had been taken over", extra={"late": len(batch) - ended})
@@ -74,6 +92,12 @@ class Recorder:
             if disabled := await self._session.rows("record.disable", {"endpoint": endpoint, "reason": reason}):
                 log.warning("endpoint disabled", extra={"endpoint": disabled[0]["row_key"], "reason": reason})
                 await self._session.rows("record.ring")
+
+
+def unstorable(result: Result, error: Exception) -> Result:
+    """The same step of the delivery, its attempt marked ``internal``."""
+    bare = Outcome(result.outcome.started, result.outcome.duration, error_class=ErrorClass.INTERNAL, error=type(error).__name__)
+    return dataclasses.replace(result, outcome=bare)
 
 
 def parameters(batch: Sequence[Result]) -> dict[str, object]:

@@ -73,7 +73,7 @@ class Transport:
                     time.monotonic() - started,
                     status_code=status,
                     error_class=classify(status),
-                    error=None if 200 <= status < 300 else f"answered {status} {answer.reason or ''}".strip(),
+                    error=None if 200 <= status < 300 else one_line(f"answered {status} {answer.reason or ''}"),
                     excerpt=excerpt,
                     retry_after=answer.headers.get("Retry-After"),
                 )
@@ -147,4 +147,9 @@ def describe(error: BaseException, timeout: float) -> str:
     """One line for the record."""
     if isinstance(error, TimeoutError):
         return f"no complete answer within {timeout:g} s"
-    return text_of((" ".join(str(error).split()) or type(error).__name__).encode("utf-8", "replace"))[:500]
+    return one_line(str(error)) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """At most 500 characters that Postgres can keep."""
+    return text_of(" ".join(text.split()).encode("utf-8", "replace"))[:500]

@@ -69,7 +69,12 @@ class Relay:
         try:
             if self._health:
                 await self._health.start()
-            await self._tenures(stop)
+            serving = asyncio.create_task(self._tenures(stop))
+            await asyncio.wait((serving, recording), return_when=asyncio.FIRST_COMPLETED)
+            if recording.done():  # it never ends by itself: an error in it is the relay's end, not a silence
+                serving.cancel()
+                await recording
+            await serving
         finally:
             recording.cancel()
             self._flight.abandon()
@@ -151,8 +156,11 @@ class Relay:
         await self._give_back(tenure)
         if not await self._flight.landed(self._drain_timeout):
             log.warning("requests were still out at the end; their deliveries will be tried again")
-        async with asyncio.timeout(GRACE):
-            await self._recorder.flushed()
+        try:
+            async with asyncio.timeout(GRACE):
+                await self._recorder.flushed()
+        except TimeoutError:
+            log.warning("results could not be recorded before the end; their deliveries will be tried again")
         await self._give_back(tenure)
         await tenure.end()
         raise _Stopped

@@ -34,31 +34,38 @@ STUCK_AFTER = 0.05  # without room for so long events are parked rather than kep
 
 
 class Due:
-    """When parked work is due, as far as this relay knows; wakes the claim loop."""
+    """When parked work is due, as far as this relay knows; wakes the claim loop. Each beat tells the next time again."""
 
     def __init__(self) -> None:
         self._times: list[float] = []
-        self._poked = asyncio.Event()
+        self._poked = False
+        self._changed = asyncio.Event()
 
     def poke(self) -> None:
-        self._poked.set()
+        """Claim now."""
+        self._poked = True
+        self._changed.set()
 
     def at(self, seconds_from_now: float) -> None:
-        heapq.heappush(self._times, time.monotonic() + seconds_from_now)
-        if seconds_from_now <= 0 or self._times[0] >= time.monotonic() + seconds_from_now:
-            self._poked.set()  # the sleeper may have been waiting for a later one
+        """Claim then; what is farther away than two beats a later beat will tell."""
+        if seconds_from_now < 2 * BEAT_EVERY:
+            heapq.heappush(self._times, time.monotonic() + seconds_from_now)
+            self._changed.set()
 
-    async def wait(self) -> bool:
-        """Sleep until poked or until something is due; True when there is reason to claim now."""
-        timeout = max(0.0, self._times[0] - time.monotonic()) if self._times else None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._poked.wait()
-        return True
+    async def wait(self) -> None:
+        """Return when poked or when something is due."""
+        while not self._poked:
+            timeout = self._times[0] - time.monotonic() if self._times else None
+            if timeout is not None and timeout <= 0:
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._changed.wait()
 
     def clear(self) -> None:
         """Before a claim: what is due by now is taken care of."""
-        self._poked.clear()
+        self._poked = False
         while self._times and self._times[0] <= time.monotonic():
             heapq.heappop(self._times)
 
@@ -183,7 +190,7 @@ class Tenure:
                 rows = await self.claimer.claim(room)
                 await self._offer(rows, self._claim_session)
                 if not rows:
-                    self._parked = bool(room.busy)
+                    self._parked = self._directory.has_full(room.busy)
                     break
             await self._due.wait()
 
@@ -216,21 +223,17 @@ class Tenure:
         Alone, as many as can be leased: parking costs a second look-up. With peers, and after a while without room,
         more: the rest is parked.
         """
-        await self._wait_for_room()
         if self._peers:
             return self._room(), MOST_EVENTS
+        await self._wait_for_room()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STUCK_AFTER):
-                while self._widest_room() < self._endpoint_room // 2:
+                while self._directory.is_crowded(self._flight.lanes.busy):
                     self._freed.clear()
                     await self._freed.wait()
         room = self._room()
-        leasable = min(int(room.capacity / max(1.0, self._fanout)), self._widest_room() or MOST_EVENTS)
-        return room, max(1, min(MOST_EVENTS, leasable))
-
-    def _widest_room(self) -> int:
-        """The most that any one endpoint could still be given; those not known yet have all of theirs."""
-        return self._directory.widest_room(self._flight.lanes.busy, self._endpoint_room)
+        widest = self._directory.widest_room(room.busy) or MOST_EVENTS
+        return room, max(1, min(MOST_EVENTS, int(room.capacity / max(1.0, self._fanout)), widest))
 
     def wind_up(self) -> None:
         """Take no new work; the loops end at their next step."""
