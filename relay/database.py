@@ -66,13 +66,17 @@ def query(name: str) -> LiteralString:
 
 
 class Session:
-    """One connection, made when needed; not shared by tasks that run at once (a lock sees to it)."""
+    """One connection, made when needed; not shared by tasks that run at once (a lock sees to it).
 
-    def __init__(self, dsn: str, purpose: str, tag: str = "", settings: Mapping[str, str] | None = None) -> None:
+    A session that ``holds`` an advisory lock is never made again: what it held went with it.
+    """
+
+    def __init__(self, dsn: str, purpose: str, tag: str = "", *, holds: bool = False) -> None:
         self.dsn = dsn
         self.purpose = purpose
         self.tag = tag
-        self.settings = {**SERVER_SETTINGS, **(settings or {})}
+        self._holds = holds
+        self._was_made = False
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
         self._lock = asyncio.Lock()
 
@@ -88,6 +92,9 @@ class Session:
     async def connection(self) -> psycopg.AsyncConnection[DictRow]:
         """The open connection, made now if there is none; raises DatabaseLost."""
         if self._connection is None or self._connection.closed:
+            if self._was_made and self._holds:
+                raise DatabaseLost(f"the {self.purpose} session was lost, and what it held with it")
+            self._was_made = True
             with translated():
                 self._connection = await psycopg.AsyncConnection.connect(
                     self.dsn, autocommit=True, row_factory=dict_row, application_name=self.name, **cast(Any, CLIENT_SETTINGS)
@@ -98,7 +105,7 @@ class Session:
     async def _configure(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         connection.prepare_threshold = 2
         calls = sql.SQL(", ").join(
-            sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in self.settings.items()
+            sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in SERVER_SETTINGS.items()
         )
         cursor = await connection.execute(sql.SQL("SELECT pg_is_in_recovery() AS standby, {}").format(calls), prepare=False)
         row = await cursor.fetchone()

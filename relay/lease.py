@@ -56,7 +56,7 @@ class Lease:
     def __init__(self, listen_dsn: str, dsn: str, name: str) -> None:
         self.id = secrets.randbits(62) + 1
         self.name = name
-        self._lock_session = Session(listen_dsn, "lease", tag(self.id))
+        self._lock_session = Session(listen_dsn, "lease", tag(self.id), holds=True)
         self._house = Session(dsn, "house", tag(self.id))
         self._beaten = 0.0
         self._lost = False
@@ -76,8 +76,8 @@ class Lease:
 
     async def watch(self) -> None:
         """Return when the lock's session has ended: the server or the network closed it."""
-        connection = await self._lock_session.connection()
-        with contextlib.suppress(psycopg.Error):
+        with contextlib.suppress(psycopg.Error, DatabaseLost):
+            connection = await self._lock_session.connection()
             async for _ in connection.notifies():
                 pass
         self._lost = True

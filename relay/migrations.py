@@ -60,18 +60,25 @@ def known_ids() -> list[str]:
 
 def problem(applied: set[str], database: str) -> ConfigError | None:
     """What keeps this version from working with a database that has these migrations."""
-    ours = {name for name in applied if _OURS.fullmatch(name)}
-    known = known_ids()
-    if newer := sorted(ours.difference(known)):
-        return ConfigError(
-            f"database {database} has newer migrations ({', '.join(newer)})",
-            f"upgrade rowhook, which is {__version__} here",
-        )
-    if not ours:
+    if ahead := newer(applied, database):
+        return ahead
+    missing = [name for name in known_ids() if name not in applied]
+    if missing == known_ids():
         return ConfigError(f"database {database} has no Rowhook schema", "run: rowhook migrate")
-    if missing := [name for name in known if name not in ours]:
+    if missing:
         return ConfigError(f"database {database} lacks the migrations {', '.join(missing)}", "run: rowhook migrate")
     return None
+
+
+def newer(applied: set[str], database: str) -> ConfigError | None:
+    """Is the database ahead of this version?"""
+    unknown = sorted(name for name in applied.difference(known_ids()) if _OURS.fullmatch(name))
+    if not unknown:
+        return None
+    return ConfigError(
+        f"database {database} has newer migrations ({', '.join(unknown)})",
+        f"upgrade rowhook, which is {__version__} here",
+    )
 
 
 def applied_ids(connection: psycopg.Connection[Any]) -> set[str]:
@@ -141,9 +148,8 @@ def _locked(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
         else:
             backend.create_lock_table()
             backend.ensure_internal_schema_updated()
-        wrong = problem(applied_ids(connection), connection.info.dbname)
-        if wrong and "newer" in wrong.message:
-            raise wrong
+        if ahead := newer(applied_ids(connection), connection.info.dbname):
+            raise ahead
         yield backend
 
 

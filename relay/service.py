@@ -64,18 +64,16 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until ``stop``; returns when all that was out is recorded. Raises UserMistake: what only a person can mend."""
+        if self._health:
+            await self._health.start()
         await self._transport.open()
-        recording = asyncio.create_task(self._keep_recording())
+        recording, serving = asyncio.create_task(self._keep_recording()), asyncio.create_task(self._tenures(stop))
         try:
-            if self._health:
-                await self._health.start()
-            serving = asyncio.create_task(self._tenures(stop))
-            await asyncio.wait((serving, recording), return_when=asyncio.FIRST_COMPLETED)
-            if recording.done():  # it never ends by itself: an error in it is the relay's end, not a silence
-                serving.cancel()
-                await recording
-            await serving
+            # The recorder never ends by itself: an error in it is the relay's end, not a silence.
+            done, _ = await asyncio.wait((serving, recording), return_when=asyncio.FIRST_COMPLETED)
+            await done.pop()
         finally:
+            serving.cancel()
             recording.cancel()
             self._flight.abandon()
             if self._health:

@@ -82,7 +82,7 @@ class Tenure:
         self._limit = settings.max_in_flight * 2
         self._endpoint_room = endpoint_room(settings)
         self._claim_session = Session(settings.database_url, "claim", own)
-        self._dispatch_session = Session(settings.url_for_listening, "dispatch", own)
+        self._dispatch_session = Session(settings.url_for_listening, "dispatch", own, holds=True)
         self.claimer = Claimer(self._claim_session, self.lease.id)
         self._dispatcher = Dispatcher(self._dispatch_session, self.lease.id)
         self.bell = Bell()
@@ -246,7 +246,7 @@ class Tenure:
 
     async def end(self) -> None:
         """The orderly end: writers need not ring, work is free at once."""
-        if self._is_dispatcher:
+        if self._is_dispatcher and self._dispatch_session.is_open:
             await self._doorbell.disarm()
         await self.lease.retire()
 

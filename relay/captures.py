@@ -1,0 +1,195 @@
+"""Captures from outside the database: find the table, plan, install, remove; make sure of those that ROWHOOK_CAPTURE names.
+
+What a capture does is rowhook.capture()'s to know (sql/0008-capture-triggers.sql). Here: names as people write them, the default type
+prefix by a dictionary, and the lock on a table that is being written to: asked for briefly and again, so that writers never queue long.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+
+from relay.config import Settings, duration
+from relay.database import connect_once, query
+from relay.errors import RowhookError, UserMistake
+from relay.refusals import refusals
+
+log = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[DictRow]
+Say = Callable[[str], None]
+
+LOCK_TIMEOUT = "2s"  # writers queue behind us for as long, at most
+PATIENCE = 10.0
+PAUSE = 0.5  # who queued behind us goes first
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """As given; None keeps what it was, an empty text or list takes it back."""
+
+    tenant: str | None = None
+    include: list[str] | None = None
+    exclude: list[str] | None = None
+    key: list[str] | None = None
+    events: list[str] | None = None
+    type_prefix: str | None = None
+    on_error: str | None = None
+    paused: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that exists; ``label`` is its name as events show it."""
+
+    oid: int
+    name: str
+    label: str
+
+
+def find(connection: Connection, given: str) -> Table:
+    """The table of this name, with or without schema, as a session of this role would find it."""
+    try:
+        rows = connection.execute(query("capture.find"), {"name": given}).fetchall()
+    except (psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.DataError) as error:
+        if error.sqlstate not in ("42601", "42602", "0A000", "22023"):
+            raise
+        rows = []  # not even the form of a name
+    if not rows:
+        raise _unknown(connection, given)
+    return Table(**rows[0])
+
+
+def _unknown(connection: Connection, given: str) -> UserMistake:
+    labels = [row["label"] for row in connection.execute(query("capture.tables")).fetchall()]
+    near = near_matches(given, labels)
+    shown = repr(given if len(given) <= 80 else f"{given[:79]}…")
+    if near:
+        remedy = f"did you mean {' or '.join(near)}?"
+    elif labels:
+        more = ", …" if len(labels) > MOST_NAMED else ""
+        remedy = f"the tables of this database are {', '.join(labels[:MOST_NAMED])}{more}"
+    else:
+        remedy = f"database {connection.info.dbname} has no tables yet; is it the right one?"
+    return UserMistake(f"there is no table {shown}", remedy)
+
+
+def near_matches(given: str, labels: list[str]) -> list[str]:
+    """Labels that look like the name, whatever their schema, case and quotes."""
+    by_plain: dict[str, list[str]] = {}
+    for label in labels:
+        for plain in {_plain(label), _plain(label.rpartition(".")[2])}:
+            by_plain.setdefault(plain, []).append(label)
+    wanted = [_plain(given), _plain(given.rpartition(".")[2])]
+    close = [match for name in wanted for match in difflib.get_close_matches(name, by_plain, n=3, cutoff=0.6)]
+    return list(dict.fromkeys(label for match in close for label in by_plain[match]))[:3]
+
+
+def _plain(name: str) -> str:
+    return name.replace('"', "").casefold()
+
+
+def current(connection: Connection, table: Table) -> DictRow | None:
+    """The options in force; None for a table that is not captured."""
+    rows = connection.execute(query("capture.current"), {"table": table.oid}).fetchall()
+    return rows[0] if rows else None
+
+
+def plan(connection: Connection, table: Table, options: Options) -> DictRow:
+    """What installing would come to (``result``) and its SQL; changes nothing."""
+    with connection.transaction(force_rollback=True):
+        (row,) = connection.execute(query("capture.plan"), _parameters(connection, table, options)).fetchall()
+    return row
+
+
+def install(connection: Connection, table: Table, options: Options, say: Say) -> str:
+    """Capture the table, or change how: installed, changed or unchanged."""
+    return _patiently(connection, table, "capture.install", _parameters(connection, table, options), say)
+
+
+def remove(connection: Connection, table: Table, say: Say) -> str:
+    """Leave no trace on the table."""
+    return _patiently(connection, table, "capture.remove", {"table": table.oid}, say)
+
+
+def _parameters(connection: Connection, table: Table, options: Options) -> dict[str, Any]:
+    given = asdict(options)
+    if given["type_prefix"] is None and current(connection, table) is None:
+        given["type_prefix"] = singular(table.name)
+    return {**given, "table": table.oid}
+
+
+def singular(table_name: str) -> str:
+    """The default type prefix: expenses -> expense."""
+    import inflect  # half a second, and only needed the first time that a table is captured
+
+    word = re.sub(r"[^A-Za-z0-9_-]+", "_", table_name)
+    return inflect.engine().singular_noun(word) or word  # type: ignore[arg-type]
+
+
+def _patiently(connection: Connection, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:
+    """Run it with a short lock_timeout, again and again for a while."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+                (row,) = connection.execute(query(name), parameters).fetchall()
+            return str(row["result"])
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            holders = _holders(connection, table)
+            if time.monotonic() + PAUSE >= deadline:
+                raise RowhookError(
+                    f"table {table.label} stayed locked for {PATIENCE:.0f} s ({holders}): try again when that has ended"
+                ) from None
+            say(f"table {table.label} is locked ({holders}); trying again")
+            time.sleep(PAUSE)
+
+
+def _holders(connection: Connection, table: Table) -> str:
+    rows = connection.execute(query("capture.holders"), {"table": table.oid}).fetchall()
+    return ", ".join(row["holder"] for row in rows) or "by a transaction that has just ended"
+
+
+def ensure(settings: Settings) -> None:
+    """Capture what ROWHOOK_CAPTURE names: installed where it is not, mended where it is not whole; options given otherwise stay."""
+    if not settings.captures:
+        return
+    setting = "ROWHOOK_ADMIN_URL" if settings.admin_url else "DATABASE_URL"
+    wait = duration(settings.connect_wait).total_seconds()
+    with refusals(), connect_once(settings.url_for_admin, setting, wait) as connection:
+        connection.add_notice_handler(_log_notice)
+        for name, tenant in settings.captures:
+            try:
+                _ensure_one(connection, name, tenant)
+            except UserMistake as mistake:
+                raise UserMistake(f"ROWHOOK_CAPTURE: {mistake.message}", mistake.remedy) from None
+
+
+def _ensure_one(connection: Connection, name: str, tenant: str | None) -> None:
+    with refusals():
+        table = find(connection, name)
+        was = current(connection, table)
+        options = Options() if was else Options(tenant=tenant)
+        result = install(connection, table, options, log.warning)
+    if was and was["tenant"] != tenant and tenant is not None:
+        log.warning(
+            "ROWHOOK_CAPTURE names another tenant column than the capture has; it stays as it is",
+            extra={"table": table.label, "tenant": was["tenant"], "named": tenant},
+        )
+    if result != "unchanged":
+        log.info("captured", extra={"table": table.label, "result": result})
+
+
+def _log_notice(notice: psycopg.errors.Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        log.warning("%s", ". ".join(filter(None, [notice.message_primary, notice.message_hint])))
