@@ -372,7 +372,8 @@ BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name RETURNING c.* INTO _was;
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured', uncapture.table_name), 'Captured tables are: '
+        PERFORM rowhook.refuse(format('table %s is not captured',
+            coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
             || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
     END IF;
     IF rowhook.drop_ddl(_was) <> '' THEN

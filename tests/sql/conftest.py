@@ -6,13 +6,15 @@ same database, which must show the failure that the rule prevents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
+from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
 
 # By hand the bell is armed for a minute: far longer than any test looks.
@@ -34,6 +36,11 @@ class Event(NamedTuple):
     data: Any
     previous: Any
     text: str | None
+
+
+class Warned(NamedTuple):
+    message: str
+    hint: str
 
 
 Events = Callable[[], list[Event]]
@@ -98,10 +105,15 @@ def rings(connect: Connect, dsn: str) -> Rings:
 
 
 @pytest.fixture
-def notices(conn: Connection) -> list[psycopg.errors.Diagnostic]:
-    """What the server says to `conn`, warnings and notices."""
-    said: list[psycopg.errors.Diagnostic] = []
-    conn.add_notice_handler(said.append)
+def warnings(conn: Connection) -> list[Warned]:
+    """The server's warnings to `conn`."""
+    said: list[Warned] = []
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            said.append(Warned(notice.message_primary or "", notice.message_hint or ""))
+
+    conn.add_notice_handler(keep)
     return said
 
 
@@ -111,6 +123,23 @@ def user_id(conn: Connection, finmind: str) -> int:
     return one(
         conn, "INSERT INTO users (email, password_hash) VALUES ('a@example.com', 'secret-hash') RETURNING id"
     )
+
+
+@pytest.fixture
+def new_role(cluster: Cluster, dsn: str) -> Iterator[Callable[..., str]]:
+    """Make login roles; roles belong to the cluster, so they are dropped again."""
+    made: list[str] = []
+
+    def new_role(attributes: str = "") -> str:
+        made.append(f"role_{secrets.token_hex(4)}")
+        with cluster.connect() as connection:
+            connection.execute(f"CREATE ROLE {made[-1]} LOGIN {attributes}")
+        return made[-1]
+
+    yield new_role
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def one(connection: Connection, statement: str, *parameters: Any) -> Any:
