@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from relay.cli.app import run
+from relay.cli.app import run_command_line
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command_line(sys.argv[1:]))
 
 
 if __name__ == "__main__":

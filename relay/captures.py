@@ -1,7 +1,8 @@
 """Captures from outside the database: find the table, plan, install, remove; make sure of those that ROWHOOK_CAPTURE names.
 
-What a capture does is rowhook.capture()'s to know (sql/0008-capture-triggers.sql). Here: names as people write them, the default type
-prefix by a dictionary, and the lock on a table that is being written to: asked for briefly and again, so that writers never queue long.
+What a capture does is rowhook.capture()'s to know (sql/0008-capture-triggers.sql). Here: names as people write them, the default
+type prefix by a dictionary, and the lock on a table that is being written to: asked for briefly and again, so that writers never
+queue long.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def singular(table_name: str) -> str:
     import inflect  # half a second, and only needed the first time that a table is captured
 
     word = re.sub(r"[^A-Za-z0-9_-]+", "_", table_name)
-    return inflect.engine().singular_noun(word) or word  # type: ignore[arg-type]
+    return inflect.engine().singular_noun(word) or word
 
 
 def _patiently(connection: Connection, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:
@@ -161,7 +162,7 @@ def _holders(connection: Connection, table: Table) -> str:
 
 
 def ensure(settings: Settings) -> None:
-    """Capture what ROWHOOK_CAPTURE names: installed where it is not, mended where it is not whole; options given otherwise stay."""
+    """Capture what ROWHOOK_CAPTURE names: install what is missing, mend what is not whole; options given otherwise stay."""
     if not settings.captures:
         return
     setting = "ROWHOOK_ADMIN_URL" if settings.admin_url else "DATABASE_URL"

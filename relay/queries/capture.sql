@@ -12,8 +12,8 @@ SELECT rowhook.table_label(c.oid::regclass) AS label
  ORDER BY label LIMIT 1000
 
 -- name: current
-SELECT rowhook.table_label(c.table_name) AS "table", c.mode, c.events, c.type_prefix, c.tenant, c.include, c.exclude, c.key, c.on_error,
-       c.paused
+SELECT rowhook.table_label(c.table_name) AS "table", c.mode, c.events, c.type_prefix, c.tenant, c.include, c.exclude, c.key,
+       c.on_error, c.paused
   FROM rowhook.capture AS c WHERE c.table_name = %(table)s::oid::regclass
 
 -- name: plan
@@ -24,15 +24,15 @@ SELECT CASE WHEN c.id IS NULL THEN 'installed'
        p.mode, p.events, p.type_prefix, p.tenant, p.include, p.exclude, p.key, p.on_error, p.paused, rowhook.capture_ddl(p) AS sql
   FROM rowhook.capture_plan(
            %(table)s::oid::regclass, tenant => %(tenant)s::text, include => %(include)s::text[], exclude => %(exclude)s::text[],
-           key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text, on_error => %(on_error)s::text,
-           paused => %(paused)s::boolean) AS p
+           key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text,
+           on_error => %(on_error)s::text, paused => %(paused)s::boolean) AS p
   LEFT JOIN rowhook.capture AS c ON c.table_name = p.table_name
 
 -- name: install
 SELECT rowhook.capture(
            %(table)s::oid::regclass, tenant => %(tenant)s::text, include => %(include)s::text[], exclude => %(exclude)s::text[],
-           key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text, on_error => %(on_error)s::text,
-           paused => %(paused)s::boolean) AS result
+           key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text,
+           on_error => %(on_error)s::text, paused => %(paused)s::boolean) AS result
 
 -- name: remove
 SELECT rowhook.uncapture(%(table)s::oid::regclass) AS result
@@ -41,6 +41,7 @@ SELECT rowhook.uncapture(%(table)s::oid::regclass) AS result
 -- Who stands in the way of a trigger: writers and DDL on this table, oldest first.
 SELECT format('by process %%s%%s', l.pid, CASE WHEN a.application_name <> '' THEN ', ' || a.application_name ELSE '' END) AS holder
   FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
- WHERE l.relation = %(table)s::oid AND l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.pid <> pg_catalog.pg_backend_pid()
+ WHERE l.relation = %(table)s::oid AND l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+   AND l.pid <> pg_catalog.pg_backend_pid()
    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
  GROUP BY l.pid, a.application_name, a.xact_start ORDER BY a.xact_start LIMIT 3

@@ -70,8 +70,7 @@ def mutate(connect: Connect, dsn: str) -> Mutate:
     def mutate(pattern: str, old: str, new: str) -> None:
         with connect(dsn=dsn).transaction() as transaction:
             found = transaction.connection.execute(
-                "SELECT pg_get_functiondef(oid) FROM pg_proc"
-                " WHERE pronamespace = 'rowhook'::regnamespace AND proname ~ %s",
+                "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'rowhook'::regnamespace AND proname ~ %s",
                 [f"^({pattern})$"],
             ).fetchall()
             assert found, f"no function is called {pattern}"
@@ -120,9 +119,7 @@ def warnings(conn: Connection) -> list[Warned]:
 @pytest.fixture
 def user_id(conn: Connection, finmind: str) -> int:
     """FinMind's first user."""
-    return one(
-        conn, "INSERT INTO users (email, password_hash) VALUES ('a@example.com', 'secret-hash') RETURNING id"
-    )
+    return one(conn, "INSERT INTO users (email, password_hash) VALUES ('a@example.com', 'secret-hash') RETURNING id")
 
 
 @pytest.fixture

@@ -41,16 +41,12 @@ def test_a_bell_that_was_never_armed_is_silent(writer: Connection, rings: Rings)
 
 
 def test_a_bell_whose_time_ran_out_is_silent(writer: Connection, conn: Connection, rings: Rings) -> None:
-    conn.execute(
-        "SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1)"
-    )
+    conn.execute("SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1)")
     writer.execute(INSERT)
     assert not rings()
 
 
-def test_a_statement_that_changes_nothing_does_not_ring(
-    writer: Connection, conn: Connection, rings: Rings
-) -> None:
+def test_a_statement_that_changes_nothing_does_not_ring(writer: Connection, conn: Connection, rings: Rings) -> None:
     conn.execute(ARM)
     writer.execute("UPDATE expenses SET amount = 5 WHERE false")
     writer.execute("DELETE FROM expenses WHERE false")
@@ -124,9 +120,7 @@ def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
     assert in_flight == (1 if order == "events-then-bell" else 0)
 
 
-def test_the_functions_owner_may_read_the_flag(
-    writer: Connection, conn: Connection, rings: Rings, events: Events
-) -> None:
+def test_the_functions_owner_may_read_the_flag(writer: Connection, conn: Connection, rings: Rings, events: Events) -> None:
     owner = one(conn, "SELECT proowner::regrole::text FROM pg_proc WHERE proname ~ '^capture_\\d+_insert$'")
     assert owner == "rowhook_capture"
     assert one(conn, "SELECT has_sequence_privilege(%s, 'rowhook.doorbell', 'SELECT')", owner)

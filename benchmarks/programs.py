@@ -1,0 +1,110 @@
+"""Processes beside the benchmark: the relay as people run it, and small programs of this package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import psycopg
+
+ROOT = Path(__file__).parents[1]
+READY_WITHIN, STOP_WITHIN = 20.0, 30.0
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LIVE = "SELECT count(*) FROM rowhook.instance WHERE state = 'live'"
+
+
+class RelayProcess:
+    """`python -m relay run --no-api`, in an empty folder and without settings of the caller's; stopped on exit."""
+
+    def __init__(self, dsn: str, **settings: str) -> None:
+        self._dsn = dsn
+        self._settings = settings
+        self._folder = Path(tempfile.mkdtemp(prefix="rh-bench-relay-"))
+        self._log = self._folder / "relay.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ROWHOOK_", "PG"))}
+        environment |= {
+            "DATABASE_URL": self._dsn,
+            "PYTHONPATH": str(ROOT),
+            "ROWHOOK_ALLOW_HTTP": "1",
+            "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+            **self._settings,
+        }
+        try:
+            with psycopg.connect(self._dsn, autocommit=True) as connection:
+                before = _count_live(connection)
+                with self._log.open("wb") as log:
+                    self._process = subprocess.Popen(_command(), cwd=self._folder, env=environment, stdout=log, stderr=log)
+                self._wait_until_live(connection, before + 1)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def cpu_seconds(self) -> float:
+        """utime + stime of the process so far, in steps of a clock tick (10 ms)."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def _wait_until_live(self, connection: psycopg.Connection[tuple[int]], wanted: int) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + READY_WITHIN
+        while _count_live(connection) < wanted:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the relay did not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def program(name: str, *arguments: str) -> Iterator[str]:
+    """Run `python -m benchmarks.<name>` until the end of the block; yields its first line. It ends with its standard input."""
+    with subprocess.Popen(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            first = process.stdout.readline().strip()
+            if not first:
+                raise RuntimeError(f"benchmarks.{name} did not start")
+            yield first
+        finally:
+            process.stdin.close()
+
+
+def _command() -> list[str]:
+    if (ROOT / "relay/cli/app.py").exists():
+        return [sys.executable, "-m", "relay", "run", "--no-api"]
+    return [sys.executable, "-c", "from relay import config, service; service.serve(config.load(), api=False)"]
+
+
+def _count_live(connection: psycopg.Connection[tuple[int]]) -> int:
+    row = connection.execute(_LIVE).fetchone()
+    assert row is not None
+    return row[0]

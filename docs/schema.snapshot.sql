@@ -1,0 +1,1376 @@
+-- Schema "rowhook" after all migrations of sql/, as pg_dump sees it. Made by: python -m tests.sql.snapshot
+-- Of the ten partitions of rowhook.event the first stands for all.
+
+CREATE SCHEMA rowhook;
+
+COMMENT ON SCHEMA rowhook IS 'Rowhook: committed rows become signed webhooks';
+
+CREATE TABLE rowhook.capture (
+    id integer NOT NULL,
+    table_name regclass NOT NULL,
+    installed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    mode text NOT NULL,
+    events text[] NOT NULL,
+    type_prefix text NOT NULL,
+    tenant text,
+    include text[],
+    exclude text[],
+    key text[] NOT NULL,
+    on_error text NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    fingerprint text NOT NULL,
+    CONSTRAINT events_known CHECK (((events <@ '{insert,update,delete,truncate}'::text[]) AND (cardinality(events) >= 1))),
+    CONSTRAINT include_or_exclude CHECK (((include IS NULL) OR (exclude IS NULL))),
+    CONSTRAINT mode_known CHECK ((mode = ANY (ARRAY['statement'::text, 'row'::text]))),
+    CONSTRAINT on_error_known CHECK ((on_error = ANY (ARRAY['abort'::text, 'record'::text]))),
+    CONSTRAINT type_prefix_is_a_name CHECK ((type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'::text))
+);
+
+COMMENT ON TABLE rowhook.capture IS 'Captured tables and their options';
+
+COMMENT ON COLUMN rowhook.capture.id IS 'Internal id; part of the generated functions'' names';
+
+COMMENT ON COLUMN rowhook.capture.table_name IS 'The table; follows renames';
+
+COMMENT ON COLUMN rowhook.capture.installed_at IS 'When its triggers were last generated';
+
+COMMENT ON COLUMN rowhook.capture.mode IS 'statement: transition tables; row: where those cannot work';
+
+COMMENT ON COLUMN rowhook.capture.events IS 'Which operations: insert, update, delete, truncate';
+
+COMMENT ON COLUMN rowhook.capture.type_prefix IS 'First part of the event type, e.g. expense';
+
+COMMENT ON COLUMN rowhook.capture.tenant IS 'Column that says whose row it is';
+
+COMMENT ON COLUMN rowhook.capture.include IS 'Only these columns';
+
+COMMENT ON COLUMN rowhook.capture.exclude IS 'All columns but these';
+
+COMMENT ON COLUMN rowhook.capture.key IS 'Columns of the row key; empty: none';
+
+COMMENT ON COLUMN rowhook.capture.on_error IS 'abort: the write fails rather than go uncaptured; record: a row in capture_failure';
+
+COMMENT ON COLUMN rowhook.capture.paused IS 'Triggers are disabled';
+
+COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing is reinstalled while it is the same';
+
+CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT CASE
+    WHEN body_sql.op = 'truncate' THEN format($sql$
+    INSERT INTO rowhook.event (op, type, table_name) VALUES ('truncate', %L, %L);$sql$,
+            (c).type_prefix || '.truncated', rowhook.table_label((c).table_name))
+    WHEN (c).mode = 'row' THEN CASE body_sql.op
+        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
+        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'OLD', '')
+        -- OFFSET 0 keeps the planner from computing the payload once for every place that uses it.
+        ELSE rowhook.update_sql(c, rowhook.side_sql(c, 'OLD', '1', ' OFFSET 0') || ' AS o CROSS JOIN '
+                || rowhook.side_sql(c, 'NEW', '1', ' OFFSET 0') || ' AS n', (c).tenant IS NOT NULL) END
+    ELSE CASE body_sql.op
+        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', ' FROM rowhook_new_rows AS rowhook_new')
+        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', ' FROM rowhook_old_rows AS rowhook_old')
+        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change.
+        ELSE format($sql$
+    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
+    ELSE%s
+    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
+                  rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.k = o.k', true)) END
+    END
+    FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
+                 rowhook.side_sql(c, 'rowhook_new', 'row_number() OVER ()', ' FROM rowhook_new_rows AS rowhook_new') AS new_rows) AS p
+$_$;
+
+COMMENT ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) IS 'What a trigger function does for one operation';
+
+CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _was     rowhook.capture;
+    _plan    rowhook.capture;
+    _cast    record;
+    _virtual name;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
+    _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
+                                  capture.events, capture.type_prefix, capture.on_error, capture.paused);
+    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
+    IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
+        RETURN 'unchanged';
+    END IF;
+    IF _plan.on_error = 'abort' THEN
+        FOR _cast IN SELECT * FROM rowhook.json_casts(_plan.table_name) LOOP
+            RAISE WARNING 'column "%" of type % is turned into JSON by %, which runs without the writer''s rights',
+                _cast.column_name, _cast.type_name, _cast.function_name
+                USING HINT = 'If it can fail, so can writes to the table: on_error => ''record'' lets them go on';
+        END LOOP;
+    END IF;
+    FOR _virtual IN
+        SELECT a.attname FROM pg_attribute AS a
+         WHERE a.attrelid = _plan.table_name AND a.attgenerated = 'v'  -- from Postgres 18 on
+           AND a.attname = ANY (coalesce(rowhook.captured_columns(_plan), ARRAY[a.attname::text]))
+    LOOP
+        RAISE WARNING 'column "%" is a virtual generated column: it is null in events', _virtual
+            USING HINT = 'Postgres computes it when it is read, after triggers have run: exclude it, or make it STORED';
+    END LOOP;
+    IF _plan.mode = 'row' THEN
+        RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
+            USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
+    END IF;
+    EXECUTE rowhook.capture_ddl(_plan);
+    DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
+    INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
+    RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) IS 'Capture a table, or change how; returns installed, changed or unchanged';
+
+CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT rowhook.drop_ddl(c) || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}'
+        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id), (
+                SELECT string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op),
+                                         rowhook.body_sql(c, op)), '' ORDER BY n) || E'\n    END IF;'
+                  FROM unnest(ARRAY(SELECT e FROM unnest((c).events) AS e WHERE e <> 'truncate')) WITH ORDINALITY AS o (op, n)))
+             || format(E'CREATE TRIGGER "!rowhook_row" AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
+                       (SELECT string_agg(upper(e), ' OR ') FROM unnest((c).events) AS e WHERE e <> 'truncate'), (c).table_name, (c).id)
+        ELSE '' END
+    || coalesce((SELECT string_agg(
+            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op))
+            || format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
+                      op, upper(op), (c).table_name,
+                      CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
+                              WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
+                              WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
+          FROM unnest((c).events) WITH ORDINALITY AS o (op, n)
+         WHERE op = 'truncate' OR (c).mode = 'statement'), '')
+    || CASE WHEN (c).paused THEN coalesce((SELECT string_agg(format(E'ALTER TABLE %s DISABLE TRIGGER %s;\n', (c).table_name, t), '')
+          FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
+$$;
+
+COMMENT ON FUNCTION rowhook.capture_ddl(c rowhook.capture) IS 'The SQL that installs a capture';
+
+CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- All triggers there, enabled as they should be, and their functions in the right hands (a restore changes that).
+    SELECT (SELECT count(*) FROM pg_trigger AS t
+              JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'rowhook'::regnamespace
+             WHERE t.tgrelid = (c).table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c))
+               AND (t.tgenabled = 'D') = (c).paused
+               AND pg_get_userbyid(p.proowner) = rowhook.capture_owner())
+           = cardinality(rowhook.trigger_names(c))
+$$;
+
+COMMENT ON FUNCTION rowhook.capture_is_whole(c rowhook.capture) IS 'Whether a capture''s triggers are in place';
+
+CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Rows without a key can't be paired; foreign tables have no transition tables, and a write through the parent of a partition
+    -- or inheriting table fires none of its statement triggers; a user's own AFTER ROW trigger that writes the same row would
+    -- make "updated" precede "created".
+    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f')
+                  OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
+                  OR EXISTS (SELECT FROM pg_trigger AS t
+                              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+                                AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0
+                                AND t.tgname <> '!rowhook_row')
+                THEN 'row' ELSE 'statement' END
+      FROM pg_class AS c WHERE c.oid = capture_mode.source
+$$;
+
+COMMENT ON FUNCTION rowhook.capture_mode(source regclass, key text[]) IS 'Statement triggers where they can work, row triggers elsewhere';
+
+CREATE FUNCTION rowhook.capture_owner() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'rowhook_capture')
+                 AND pg_has_role(current_user, 'rowhook_capture', 'MEMBER')
+                THEN 'rowhook_capture' ELSE current_user::text END
+$$;
+
+COMMENT ON FUNCTION rowhook.capture_owner() IS 'Which role capture functions belong to';
+
+CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean) RETURNS rowhook.capture
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    _was  rowhook.capture;
+    _plan rowhook.capture;
+    _bad  text;
+BEGIN
+    IF capture_plan.table_name IS NULL THEN
+        PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
+    END IF;
+    PERFORM rowhook.check_source(capture_plan.table_name);
+    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = capture_plan.table_name;
+    _plan := _was;
+    _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
+    _plan.table_name := capture_plan.table_name;
+    _plan.installed_at := clock_timestamp();
+    -- An option that is not given keeps what it was; an empty one takes it back.
+    _plan.tenant := nullif(coalesce(capture_plan.tenant, _was.tenant), '');
+    IF cardinality(capture_plan.include) > 0 AND cardinality(capture_plan.exclude) > 0 THEN
+        PERFORM rowhook.refuse('include and exclude are both given', 'Give the columns to send, or the columns to leave out');
+    END IF;
+    _plan.include := nullif(coalesce(capture_plan.include, CASE WHEN capture_plan.exclude IS NULL THEN _was.include END), '{}');
+    _plan.exclude := nullif(coalesce(capture_plan.exclude, CASE WHEN capture_plan.include IS NULL THEN _was.exclude END), '{}');
+    _plan.key := coalesce(capture_plan.key, _was.key, ARRAY(
+        SELECT a.attname::text FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
+          JOIN pg_attribute AS a ON a.attnum = k.attnum
+         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid ORDER BY k.n));
+    _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
+    _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
+        SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
+    _plan.on_error := coalesce(capture_plan.on_error, _was.on_error, 'abort');
+    _plan.paused := coalesce(capture_plan.paused, _was.paused, false);
+
+    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
+    PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
+    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
+    PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    SELECT e INTO _bad FROM unnest(_plan.events) AS e WHERE e <> ALL ('{insert,update,delete,truncate}'::text[]);
+    IF FOUND OR cardinality(_plan.events) = 0 THEN
+        PERFORM rowhook.refuse(format('events: "%s" is not an operation', coalesce(_bad, '')), 'Give some of: insert, update, delete, truncate');
+    END IF;
+    IF _plan.on_error NOT IN ('abort', 'record') THEN
+        PERFORM rowhook.refuse(format('on_error: "%s" is not known', _plan.on_error), 'Give abort or record');
+    END IF;
+    IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
+        PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
+    END IF;
+    IF _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
+        PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
+    END IF;
+    -- One order, no repeats: the same options always give the same SQL.
+    _plan.events := ARRAY(SELECT e FROM unnest('{insert,update,delete,truncate}'::text[]) AS e WHERE e = ANY (_plan.events));
+    IF (SELECT c.relkind FROM pg_class AS c WHERE c.oid = _plan.table_name) = 'f' THEN
+        _plan.events := array_remove(_plan.events, 'truncate');
+        IF cardinality(_plan.events) = 0 THEN
+            PERFORM rowhook.refuse('events: a foreign table''s truncate cannot be captured', 'Give some of: insert, update, delete');
+        END IF;
+    END IF;
+    _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
+    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^DROP [^\n]*\n', '', 'gn'));
+    RETURN _plan;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
+
+CREATE FUNCTION rowhook.capture_probe() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO rowhook.event (op, type, table_name) VALUES ('probe', 'rowhook.probe', 'rowhook.probe');
+    PERFORM rowhook.ring();
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.capture_probe() IS 'Trigger function of rowhook.probe';
+
+CREATE FUNCTION rowhook.captured_columns(c rowhook.capture) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN (c).include IS NOT NULL THEN (c).include
+                WHEN (c).exclude IS NOT NULL
+                THEN ARRAY(SELECT u.col FROM unnest(rowhook.columns_of((c).table_name)) WITH ORDINALITY AS u (col, n)
+                            WHERE u.col <> ALL ((c).exclude) ORDER BY n) END
+$$;
+
+COMMENT ON FUNCTION rowhook.captured_columns(c rowhook.capture) IS 'The columns that go into events; null: the whole row';
+
+CREATE FUNCTION rowhook.changed(old_row json, new_row json) RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- json_each raises an error on \u0000 and on surrogates, which column type json may hold: then all old values go out.
+    SELECT CASE WHEN changed.old_row::text || changed.new_row::text ~* '(^|[^\\])(\\\\)*\\u(0000|d[89a-f])'
+                THEN changed.old_row
+                ELSE (SELECT ('{' || coalesce(string_agg(to_json(o.key)::text || ':' || o.value::text, ',' ORDER BY o.n), '') || '}')::json
+                        FROM json_each(changed.old_row) WITH ORDINALITY AS o (key, value, n)
+                        LEFT JOIN json_each(changed.new_row) AS n ON n.key = o.key
+                       WHERE o.value::text IS DISTINCT FROM n.value::text)
+           END
+$$;
+
+COMMENT ON FUNCTION rowhook.changed(old_row json, new_row json) IS 'Old values of the columns that differ';
+
+CREATE FUNCTION rowhook.check_columns(source regclass, option text, given text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _missing text;
+BEGIN
+    SELECT g INTO _missing FROM unnest(check_columns.given) AS g
+     WHERE g <> ALL (rowhook.columns_of(check_columns.source)) LIMIT 1;
+    IF FOUND THEN
+        PERFORM rowhook.refuse(
+            format('%s: table %s has no column "%s"', check_columns.option, rowhook.table_label(check_columns.source), _missing),
+            'Its columns are: ' || array_to_string(rowhook.columns_of(check_columns.source), ', '));
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_columns(source regclass, option text, given text[]) IS 'Refuse columns that the table does not have';
+
+CREATE FUNCTION rowhook.check_source(source regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _class pg_class;
+    _label text;
+BEGIN
+    SELECT * INTO _class FROM pg_class WHERE oid = check_source.source;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('there is no table with oid %s', check_source.source::oid), 'Name an existing table');
+    END IF;
+    _label := rowhook.table_label(check_source.source);
+    IF _class.relkind IN ('v', 'm') THEN
+        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads');
+    ELSIF _class.relkind NOT IN ('r', 'p', 'f') THEN
+        PERFORM rowhook.refuse(format('%s is not a table', _label), 'Name a table');
+    ELSIF _class.relnamespace = 'rowhook'::regnamespace THEN
+        PERFORM rowhook.refuse(format('%s belongs to Rowhook itself', _label), 'Its events would cause events without end; name a table of your own');
+    ELSIF _class.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) OR _class.relpersistence = 't' THEN
+        PERFORM rowhook.refuse(format('%s is a system or temporary table', _label), 'Name a table of your own');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_source(source regclass) IS 'Refuse what cannot be captured';
+
+CREATE FUNCTION rowhook.columns_of(source regclass) RETURNS text[]
+    LANGUAGE sql STABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT array_agg(a.attname::text ORDER BY a.attnum)
+      FROM pg_attribute AS a
+     WHERE a.attrelid = columns_of.source AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+COMMENT ON FUNCTION rowhook.columns_of(source regclass) IS 'A table''s columns in order';
+
+CREATE FUNCTION rowhook.drop_ddl(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT coalesce((SELECT string_agg(format(E'DROP TRIGGER IF EXISTS %I ON %s;\n', t.tgname, (c).table_name), '' ORDER BY t.tgname)
+                       FROM pg_trigger AS t WHERE t.tgrelid = (c).table_name AND t.tgparentid = 0
+                        AND t.tgname ~ '^!rowhook_(row|insert|update|delete|truncate)$'), '')
+        || coalesce((SELECT string_agg(format(E'DROP FUNCTION rowhook.%I();\n', p.proname), '' ORDER BY p.proname)
+                       FROM pg_proc AS p WHERE p.pronamespace = 'rowhook'::regnamespace
+                        AND p.proname ~ format('^capture_%s_(row|insert|update|delete|truncate)$', (c).id)), '')
+$_$;
+
+COMMENT ON FUNCTION rowhook.drop_ddl(c rowhook.capture) IS 'The SQL that removes a capture''s triggers and functions';
+
+CREATE FUNCTION rowhook.emit(type text, data json DEFAULT NULL::json, key text DEFAULT NULL::text, tenant text DEFAULT NULL::text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _id text;
+BEGIN
+    IF emit.type IS NULL OR emit.type !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
+        PERFORM rowhook.refuse(format('type: "%s" is not an event type', emit.type), 'Use letters, digits, _ and -, with dots between: order.shipped');
+    ELSIF NOT EXISTS (SELECT FROM rowhook.pattern_candidates(emit.type) AS p WHERE p = '*') THEN
+        PERFORM rowhook.refuse(format('type: "%s" is one of Rowhook''s own', emit.type), 'Choose another name');
+    END IF;
+    INSERT INTO rowhook.event (op, type, row_key, tenant, data)
+    VALUES ('emit', emit.type, emit.key, emit.tenant, emit.data)
+    RETURNING rowhook.public_id('evt', occurred_at, id, slot) INTO _id;
+    PERFORM rowhook.ring();
+    RETURN _id;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) IS 'Write an event by hand, in the present transaction; returns its public id';
+
+CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- The doorbell after the events: see rowhook.ring().
+    SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS %2$L;
+COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
+SELECT rowhook.give_to_capture_owner(%4$L);
+$sql$, function_sql.name,
+       CASE (c).on_error WHEN 'abort' THEN format($sql$
+BEGIN%s
+    IF FOUND THEN PERFORM rowhook.ring(); END IF;
+    RETURN NULL;
+END
+$sql$, function_sql.body) ELSE format($sql$
+BEGIN
+    BEGIN%s
+    IF FOUND THEN PERFORM rowhook.ring(); END IF;
+    EXCEPTION WHEN OTHERS THEN
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, SQLERRM);
+    END;
+    RETURN NULL;
+END
+$sql$, function_sql.body, rowhook.table_label((c).table_name)) END,
+       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
+$_$;
+
+COMMENT ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) IS 'CREATE FUNCTION of a trigger function';
+
+CREATE FUNCTION rowhook.give_to_capture_owner(signature text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _owner text := rowhook.capture_owner();
+BEGIN
+    IF _owner <> current_user THEN
+        -- The new owner must be able to create in the schema at this moment, and at no other.
+        EXECUTE format('GRANT CREATE ON SCHEMA rowhook TO %I', _owner);
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', signature, _owner);
+        EXECUTE format('REVOKE CREATE ON SCHEMA rowhook FROM %I', _owner);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.give_to_capture_owner(signature text) IS 'Make a trigger function belong to the role without power';
+
+CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT format($sql$
+    INSERT INTO rowhook.event (op, type, table_name, row_key, tenant, data)
+    SELECT %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
+        rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant),
+        rowhook.payload_sql(insert_sql.row_name, rowhook.captured_columns(c)), insert_sql.source)
+$_$;
+
+COMMENT ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) IS 'The INSERT that captures inserted or deleted rows';
+
+CREATE FUNCTION rowhook.json_casts(source regclass) RETURNS TABLE(column_name text, type_name text, function_name text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- row_to_json calls such a cast, as the owner of the capture function: one that reads a table fails, and with it the write.
+    -- It looks into arrays, domains and composite types.
+    WITH RECURSIVE used (column_name, type) AS (
+        SELECT a.attname::text, a.atttypid FROM pg_attribute AS a
+         WHERE a.attrelid = json_casts.source AND a.attnum > 0 AND NOT a.attisdropped
+        UNION
+        SELECT u.column_name, inner_type.oid
+          FROM used AS u JOIN pg_type AS t ON t.oid = u.type,
+               LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype
+                        UNION ALL SELECT a.atttypid FROM pg_attribute AS a
+                                   WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS inner_type (oid)
+         WHERE inner_type.oid <> 0)
+    SELECT u.column_name, format_type(u.type, NULL), k.castfunc::regprocedure::text
+      FROM used AS u
+      JOIN pg_cast AS k ON k.castsource = u.type AND k.casttarget = 'json'::regtype AND k.castmethod = 'f' AND k.oid >= 16384
+$$;
+
+COMMENT ON FUNCTION rowhook.json_casts(source regclass) IS 'User-defined casts to json that capturing a table would run';
+
+CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE cardinality(key_sql.columns)
+           WHEN 0 THEN 'NULL::text'
+           WHEN 1 THEN format('%s.%I::text', key_sql.row_name, key_sql.columns[1])
+           ELSE (SELECT 'json_build_array(' || string_agg(format('%s.%I::text', key_sql.row_name, c), ', ' ORDER BY n) || ')::text'
+                   FROM unnest(key_sql.columns) WITH ORDINALITY AS u (c, n)) END
+$$;
+
+COMMENT ON FUNCTION rowhook.key_sql(row_name text, columns text[]) IS 'SQL expression of a row key';
+
+CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Every pattern that could match, so that matching is an equality join: a.b.c -> a.b.c, a.b.*, a.*, *.
+    -- Rowhook's own types only go to endpoints that name them.
+    SELECT pattern_candidates.type
+    UNION ALL
+    SELECT p.pattern
+      FROM (SELECT array_to_string(parts[1:n], '.') || '.*' AS pattern
+              FROM string_to_array(pattern_candidates.type, '.') AS parts,
+                   generate_series(1, array_length(parts, 1) - 1) AS n
+            UNION ALL SELECT '*') AS p
+     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe')
+$$;
+
+COMMENT ON FUNCTION rowhook.pattern_candidates(type text) IS 'The patterns that match an event type';
+
+CREATE FUNCTION rowhook.payload_sql(row_name text, columns text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
+    -- ".*" is the whole row even where a column has the row's name.
+    SELECT CASE WHEN payload_sql.columns IS NULL THEN format('row_to_json(%s.*)', payload_sql.row_name)
+                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)',
+                            (SELECT string_agg(format('%s.%I', payload_sql.row_name, c), ', ' ORDER BY n)
+                               FROM unnest(payload_sql.columns) WITH ORDINALITY AS u (c, n))) END
+$$;
+
+COMMENT ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) IS 'SQL expression of an event''s data';
+
+CREATE FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint DEFAULT 0) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- 130 bits in 26 characters of Crockford's base 32, as a ULID: 2 zero bits, 48 of milliseconds, 64 of id, 16 of slot.
+    SELECT public_id.prefix || '_' || string_agg(
+               substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substring(b.bits FROM i * 5 + 1 FOR 5)::bit(5)::int + 1, 1),
+               '' ORDER BY i)
+      FROM (SELECT B'00'
+                   || floor(extract(epoch FROM public_id.made_at) * 1000)::bigint::bit(48)
+                   || public_id.id::bit(64)
+                   || public_id.slot::int::bit(16) AS bits) AS b,
+           generate_series(0, 25) AS i
+$$;
+
+COMMENT ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) IS 'A sortable public id (evt_, end_, dlv_) from time, id and slot; relay/public_id.py computes the same';
+
+CREATE FUNCTION rowhook.refuse(message text, hint text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF hint IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RH001', MESSAGE = refuse.message;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'RH001', MESSAGE = refuse.message, HINT = refuse.hint;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.refuse(message text, hint text) IS 'A user''s mistake: error RH001 with what was given and what would be right';
+
+CREATE FUNCTION rowhook.ring() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _now   double precision;
+    _armed bigint;
+BEGIN
+    -- The caller has inserted its events before. Clock first, flag second: a writer that pauses in between then rings
+    -- once too often; the other way round it would miss a bell armed during the pause.
+    _now := date_part('epoch', clock_timestamp()) * 1000;
+    _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
+    IF _now < _armed AND current_setting('max_prepared_transactions') = '0' THEN
+        PERFORM pg_notify('rowhook_bell', '');  -- PREPARE TRANSACTION fails after a NOTIFY: hence the setting's test
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.ring() IS 'Wake the dispatcher, if it asked for it; call after the events were inserted';
+
+CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s)', side_sql.ordinal,
+        rowhook.payload_sql(side_sql.row_name, rowhook.captured_columns(c)), rowhook.key_sql(side_sql.row_name, (c).key),
+        rowhook.tenant_sql(side_sql.row_name, (c).tenant), side_sql.source)
+$$;
+
+COMMENT ON FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) IS 'Old or new rows of an update, numbered';
+
+CREATE FUNCTION rowhook.singular(plural text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- Enough for regular English; the command line uses a dictionary, and type_prefix overrides both.
+    SELECT CASE WHEN w ~* 'ies$' THEN regexp_replace(w, 'ies$', 'y', 'i')
+                WHEN w ~* '(ss|x|ch|sh)es$' THEN regexp_replace(w, 'es$', '', 'i')
+                WHEN w ~* '(ss|us|is)$' THEN w
+                ELSE regexp_replace(w, 's$', '', 'i') END
+      FROM (SELECT regexp_replace(singular.plural, '[^A-Za-z0-9_-]+', '_', 'g') AS w) AS word
+$_$;
+
+COMMENT ON FUNCTION rowhook.singular(plural text) IS 'Default type prefix of a table: expenses -> expense';
+
+CREATE FUNCTION rowhook.table_label(source regclass) RETURNS text
+    LANGUAGE sql STABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN n.nspname = 'public' THEN quote_ident(c.relname) ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = table_label.source
+$$;
+
+COMMENT ON FUNCTION rowhook.table_label(source regclass) IS 'A table''s name as events show it: with its schema unless that is public';
+
+CREATE FUNCTION rowhook.tenant_sql(row_name text, column_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN tenant_sql.column_name IS NULL THEN 'NULL::text'
+                ELSE format('%s.%I::text', tenant_sql.row_name, tenant_sql.column_name) END
+$$;
+
+COMMENT ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) IS 'SQL expression of a tenant';
+
+CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
+    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest((c).events) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
+        || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
+$$;
+
+COMMENT ON FUNCTION rowhook.trigger_names(c rowhook.capture) IS 'The triggers of a capture, quoted';
+
+CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _was rowhook.capture;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name RETURNING c.* INTO _was;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('table %s is not captured',
+            coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
+            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
+    END IF;
+    IF rowhook.drop_ddl(_was) <> '' THEN
+        EXECUTE rowhook.drop_ddl(_was);
+    END IF;
+    RETURN 'removed';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.uncapture(table_name regclass) IS 'Remove a capture; no trace is left on the table';
+
+CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant). With "split", a row whose tenant changed, or
+    -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
+    -- payload, so they are compared as well.
+    SELECT format($sql$
+    INSERT INTO rowhook.event (op, type, table_name, row_key, tenant, data, previous, moved)
+    SELECT e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
+      FROM %2$s
+     CROSS JOIN LATERAL (
+           SELECT 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
+                  rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
+     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
+     ORDER BY coalesce(n.i, o.i);$sql$,
+        rowhook.table_label((c).table_name), update_sql.pairs, (c).type_prefix || '.updated',
+        CASE WHEN update_sql.split THEN format($sql$
+            WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
+           UNION ALL
+           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL
+            WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
+           UNION ALL
+           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL
+            WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
+            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END)
+$_$;
+
+COMMENT ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) IS 'The INSERT that captures updated rows';
+
+CREATE TABLE rowhook.attempt (
+    delivery_id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration interval,
+    number integer NOT NULL,
+    status_code smallint,
+    error_class text,
+    error text,
+    response_excerpt text,
+    CONSTRAINT error_class_known CHECK ((error_class = ANY (ARRAY['dns'::text, 'refused'::text, 'tls'::text, 'timeout'::text, 'reset'::text, 'blocked'::text, 'http_4xx'::text, 'http_5xx'::text, 'redirect'::text, 'protocol'::text, 'too_large'::text, 'lost'::text, 'internal'::text]))),
+    CONSTRAINT lost_knows_nothing CHECK (((error_class <> 'lost'::text) OR ((status_code IS NULL) AND (duration IS NULL)))),
+    CONSTRAINT number_is_positive CHECK ((number > 0)),
+    CONSTRAINT status_code_is_http CHECK (((status_code >= 100) AND (status_code <= 999))),
+    CONSTRAINT success_has_status CHECK (((error_class IS NOT NULL) OR ((status_code IS NOT NULL) AND ((status_code >= 200) AND (status_code <= 299)))))
+);
+
+COMMENT ON TABLE rowhook.attempt IS 'One try to deliver, and what came of it';
+
+COMMENT ON COLUMN rowhook.attempt.delivery_id IS 'The delivery';
+
+COMMENT ON COLUMN rowhook.attempt.instance_id IS 'The relay that made it';
+
+COMMENT ON COLUMN rowhook.attempt.started_at IS 'When the request was begun; of a lost one: when it was claimed';
+
+COMMENT ON COLUMN rowhook.attempt.duration IS 'From the start to the end of the answer or the error';
+
+COMMENT ON COLUMN rowhook.attempt.number IS '1, 2, 3 … within the delivery, over all replays';
+
+COMMENT ON COLUMN rowhook.attempt.status_code IS 'HTTP status, where an answer came';
+
+COMMENT ON COLUMN rowhook.attempt.error_class IS 'Null for success; otherwise what kind of failure';
+
+COMMENT ON COLUMN rowhook.attempt.error IS 'The failure in words';
+
+COMMENT ON COLUMN rowhook.attempt.response_excerpt IS 'The first 4 kB of the answer''s body';
+
+CREATE TABLE rowhook.capture_failure (
+    id bigint NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    table_name text NOT NULL,
+    op text NOT NULL,
+    sqlstate text NOT NULL,
+    message text NOT NULL
+);
+
+COMMENT ON TABLE rowhook.capture_failure IS 'Writes that went uncaptured under on_error = record';
+
+COMMENT ON COLUMN rowhook.capture_failure.id IS 'Internal id';
+
+COMMENT ON COLUMN rowhook.capture_failure.occurred_at IS 'When';
+
+COMMENT ON COLUMN rowhook.capture_failure.table_name IS 'The captured table';
+
+COMMENT ON COLUMN rowhook.capture_failure.op IS 'INSERT, UPDATE, DELETE or TRUNCATE';
+
+COMMENT ON COLUMN rowhook.capture_failure.sqlstate IS 'Postgres'' error code';
+
+COMMENT ON COLUMN rowhook.capture_failure.message IS 'Postgres'' error message';
+
+ALTER TABLE rowhook.capture_failure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.capture_failure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE rowhook.capture ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.capture_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE rowhook.cursor (
+    singleton boolean DEFAULT true NOT NULL,
+    seen pg_snapshot NOT NULL,
+    target pg_snapshot,
+    "position" bigint,
+    fresh_from bigint,
+    highest_id bigint DEFAULT 0 NOT NULL,
+    system_identifier bigint NOT NULL,
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT there_is_one CHECK (singleton),
+    CONSTRAINT window_is_whole CHECK ((((target IS NULL) = ("position" IS NULL)) AND ((target IS NULL) = (fresh_from IS NULL))))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE rowhook.cursor IS 'How far events have been dispatched; one row';
+
+COMMENT ON COLUMN rowhook.cursor.singleton IS 'Always true';
+
+COMMENT ON COLUMN rowhook.cursor.seen IS 'Events visible in this snapshot have been dispatched';
+
+COMMENT ON COLUMN rowhook.cursor.target IS 'End of the window being dispatched in chunks; null between windows';
+
+COMMENT ON COLUMN rowhook.cursor."position" IS 'Within the window: events up to this id have been dispatched';
+
+COMMENT ON COLUMN rowhook.cursor.fresh_from IS 'Lowest id among the window''s transactions that began after "seen"';
+
+COMMENT ON COLUMN rowhook.cursor.highest_id IS 'Highest event id ever dispatched';
+
+COMMENT ON COLUMN rowhook.cursor.system_identifier IS 'The cluster in which "seen" means something';
+
+COMMENT ON COLUMN rowhook.cursor.moved_at IS 'When it last moved';
+
+CREATE TABLE rowhook.delivery (
+    id bigint NOT NULL,
+    event_id bigint NOT NULL,
+    endpoint_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    due_at timestamp with time zone,
+    leased_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    instance_id bigint,
+    attempts integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    event_slot smallint NOT NULL,
+    free_tries smallint DEFAULT 0 NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    webhook_id text,
+    CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['delivered'::text, 'dead'::text, 'cancelled'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT leased_has_owner CHECK (((state = 'leased'::text) = (instance_id IS NOT NULL))),
+    CONSTRAINT leased_has_time CHECK (((state <> 'leased'::text) OR (leased_at IS NOT NULL))),
+    CONSTRAINT leased_is_counted CHECK (((state <> 'leased'::text) OR (attempts > 0))),
+    CONSTRAINT pending_has_due CHECK (((state = 'pending'::text) = (due_at IS NOT NULL))),
+    CONSTRAINT state_known CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'dead'::text, 'cancelled'::text])))
+);
+
+COMMENT ON TABLE rowhook.delivery IS 'One event on its way to one endpoint';
+
+COMMENT ON COLUMN rowhook.delivery.id IS 'Internal id';
+
+COMMENT ON COLUMN rowhook.delivery.event_id IS 'The event; no foreign key, see event';
+
+COMMENT ON COLUMN rowhook.delivery.endpoint_id IS 'The endpoint; endpoints are never deleted';
+
+COMMENT ON COLUMN rowhook.delivery.created_at IS 'When it was dispatched';
+
+COMMENT ON COLUMN rowhook.delivery.due_at IS 'Pending: when it may be tried next';
+
+COMMENT ON COLUMN rowhook.delivery.leased_at IS 'When the present or last try was claimed';
+
+COMMENT ON COLUMN rowhook.delivery.ended_at IS 'When it was delivered, died or was cancelled';
+
+COMMENT ON COLUMN rowhook.delivery.instance_id IS 'Leased: the running relay that holds it';
+
+COMMENT ON COLUMN rowhook.delivery.attempts IS 'Tries claimed so far, over all replays; the number of the present or last attempt';
+
+COMMENT ON COLUMN rowhook.delivery.failures IS 'Tries since the last replay that used up the schedule';
+
+COMMENT ON COLUMN rowhook.delivery.event_slot IS 'The event''s partition, so that a join reads only that one';
+
+COMMENT ON COLUMN rowhook.delivery.free_tries IS 'Tries in a row that did not use up the schedule: lost ones, stale keep-alive connections';
+
+COMMENT ON COLUMN rowhook.delivery.state IS 'pending, leased, delivered, dead or cancelled';
+
+COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s id after a replay under a new id';
+
+CREATE TABLE rowhook.endpoint (
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    public_id text GENERATED ALWAYS AS (rowhook.public_id('end'::text, created_at, id)) STORED NOT NULL,
+    revision bigint DEFAULT 1 NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    state_reason text,
+    url text NOT NULL,
+    events text[] DEFAULT '{*}'::text[] NOT NULL,
+    tenant text,
+    description text,
+    retry_schedule interval[],
+    timeout interval,
+    max_in_flight integer,
+    failing_since timestamp with time zone,
+    CONSTRAINT events_are_patterns CHECK (((cardinality(events) >= 1) AND (array_position(events, NULL::text) IS NULL) AND (cardinality(string_to_array(array_to_string(events, ','::text), ','::text)) = cardinality(events)) AND (array_to_string(events, ','::text) ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'::text))),
+    CONSTRAINT max_in_flight_is_positive CHECK ((max_in_flight > 0)),
+    CONSTRAINT state_known CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'disabled'::text, 'removed'::text]))),
+    CONSTRAINT timeout_is_positive CHECK ((timeout > '00:00:00'::interval)),
+    CONSTRAINT url_is_http CHECK ((url ~ '^https?://[^\s]+$'::text))
+);
+
+COMMENT ON TABLE rowhook.endpoint IS 'A receiver''s URL and what it wants; removed ones stay for the record';
+
+COMMENT ON COLUMN rowhook.endpoint.id IS 'Internal id';
+
+COMMENT ON COLUMN rowhook.endpoint.created_at IS 'When it was added';
+
+COMMENT ON COLUMN rowhook.endpoint.public_id IS 'The id that people and programs use: end_…';
+
+COMMENT ON COLUMN rowhook.endpoint.revision IS 'Counts changes of the endpoint and its secrets; relays reload what changed';
+
+COMMENT ON COLUMN rowhook.endpoint.state IS 'active; paused (by a person) or disabled (by Rowhook): deliveries accumulate; removed: gets nothing';
+
+COMMENT ON COLUMN rowhook.endpoint.state_reason IS 'Why it is not active';
+
+COMMENT ON COLUMN rowhook.endpoint.url IS 'Where to POST';
+
+COMMENT ON COLUMN rowhook.endpoint.events IS 'Patterns of event types: *, expense.*, expense.created';
+
+COMMENT ON COLUMN rowhook.endpoint.tenant IS 'Only this tenant''s events; null: the operator''s endpoint, all tenants';
+
+COMMENT ON COLUMN rowhook.endpoint.description IS 'A note for people';
+
+COMMENT ON COLUMN rowhook.endpoint.retry_schedule IS 'Waits before each retry; null: ROWHOOK_RETRY_SCHEDULE';
+
+COMMENT ON COLUMN rowhook.endpoint.timeout IS 'Total time of one attempt; null: ROWHOOK_TIMEOUT';
+
+COMMENT ON COLUMN rowhook.endpoint.max_in_flight IS 'Most requests at once from one relay; null: the relay''s default';
+
+COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
+
+CREATE TABLE rowhook.event (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint NOT NULL,
+    moved boolean DEFAULT false NOT NULL,
+    op text NOT NULL,
+    type text NOT NULL,
+    table_name text,
+    row_key text,
+    tenant text,
+    data json,
+    previous json,
+    CONSTRAINT op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text, 'emit'::text, 'own'::text, 'probe'::text])))
+)
+PARTITION BY LIST (slot);
+
+COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
+
+COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
+
+COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
+
+COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
+
+COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
+
+COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
+
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+
+COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
+
+COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
+
+COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
+
+COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+
+CREATE VIEW rowhook.dead_letters AS
+ SELECT rowhook.public_id('dlv'::text, d.created_at, d.id) AS delivery_id,
+    rowhook.public_id('evt'::text, e.occurred_at, e.id, e.slot) AS event_id,
+    e.type AS event_type,
+    e.tenant,
+    e.row_key,
+    p.public_id AS endpoint_id,
+    p.url,
+    d.attempts,
+    d.ended_at AS died_at,
+    a.status_code,
+    a.error_class,
+    a.error
+   FROM (((rowhook.delivery d
+     JOIN rowhook.endpoint p ON ((p.id = d.endpoint_id)))
+     LEFT JOIN rowhook.event e ON (((e.id = d.event_id) AND (e.slot = d.event_slot))))
+     LEFT JOIN rowhook.attempt a ON (((a.delivery_id = d.id) AND (a.number = d.attempts))))
+  WHERE (d.state = 'dead'::text);
+
+COMMENT ON VIEW rowhook.dead_letters IS 'Deliveries that ended without success, with their last attempt; rowhook replay sends them again';
+
+COMMENT ON COLUMN rowhook.dead_letters.delivery_id IS 'Public id of the delivery, dlv_…';
+
+COMMENT ON COLUMN rowhook.dead_letters.event_id IS 'Public id of the event, evt_…; receivers see it as webhook-id';
+
+COMMENT ON COLUMN rowhook.dead_letters.event_type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.dead_letters.tenant IS 'Whose event or endpoint it is';
+
+COMMENT ON COLUMN rowhook.dead_letters.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.dead_letters.endpoint_id IS 'Public id of the endpoint, end_…';
+
+COMMENT ON COLUMN rowhook.dead_letters.url IS 'Where the endpoint takes its events';
+
+COMMENT ON COLUMN rowhook.dead_letters.attempts IS 'Tries so far';
+
+COMMENT ON COLUMN rowhook.dead_letters.died_at IS 'When it became a dead letter';
+
+COMMENT ON COLUMN rowhook.dead_letters.status_code IS 'HTTP status, where an answer came';
+
+COMMENT ON COLUMN rowhook.dead_letters.error_class IS 'What kind of failure; null for success';
+
+COMMENT ON COLUMN rowhook.dead_letters.error IS 'The failure in words';
+
+CREATE VIEW rowhook.delivery_history AS
+ SELECT rowhook.public_id('evt'::text, e.occurred_at, e.id, e.slot) AS event_id,
+    rowhook.public_id('dlv'::text, d.created_at, d.id) AS delivery_id,
+    e.type AS event_type,
+    e.tenant,
+    e.row_key,
+    p.public_id AS endpoint_id,
+    p.url,
+    a.number AS attempt,
+    a.started_at,
+    round((EXTRACT(epoch FROM a.duration) * (1000)::numeric), 3) AS duration_ms,
+    a.status_code,
+    a.error_class,
+    a.error,
+    a.response_excerpt,
+    d.state AS delivery_status,
+    d.due_at AS next_attempt_at
+   FROM (((rowhook.attempt a
+     JOIN rowhook.delivery d ON ((d.id = a.delivery_id)))
+     JOIN rowhook.endpoint p ON ((p.id = d.endpoint_id)))
+     LEFT JOIN rowhook.event e ON (((e.id = d.event_id) AND (e.slot = d.event_slot))));
+
+COMMENT ON VIEW rowhook.delivery_history IS 'One row per attempt';
+
+COMMENT ON COLUMN rowhook.delivery_history.event_id IS 'Public id of the event, evt_…; receivers see it as webhook-id';
+
+COMMENT ON COLUMN rowhook.delivery_history.delivery_id IS 'Public id of the delivery, dlv_…';
+
+COMMENT ON COLUMN rowhook.delivery_history.event_type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.delivery_history.tenant IS 'Whose event or endpoint it is';
+
+COMMENT ON COLUMN rowhook.delivery_history.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.delivery_history.endpoint_id IS 'Public id of the endpoint, end_…';
+
+COMMENT ON COLUMN rowhook.delivery_history.url IS 'Where the endpoint takes its events';
+
+COMMENT ON COLUMN rowhook.delivery_history.attempt IS 'Number of the attempt within the delivery';
+
+COMMENT ON COLUMN rowhook.delivery_history.started_at IS 'When the request was begun';
+
+COMMENT ON COLUMN rowhook.delivery_history.duration_ms IS 'How long it took, in milliseconds';
+
+COMMENT ON COLUMN rowhook.delivery_history.status_code IS 'HTTP status, where an answer came';
+
+COMMENT ON COLUMN rowhook.delivery_history.error_class IS 'What kind of failure; null for success';
+
+COMMENT ON COLUMN rowhook.delivery_history.error IS 'The failure in words';
+
+COMMENT ON COLUMN rowhook.delivery_history.response_excerpt IS 'The first 4 kB of the answer''s body';
+
+COMMENT ON COLUMN rowhook.delivery_history.delivery_status IS 'State of the delivery: pending, leased, delivered, dead or cancelled';
+
+COMMENT ON COLUMN rowhook.delivery_history.next_attempt_at IS 'When it may be tried next, while it is pending';
+
+ALTER TABLE rowhook.delivery ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.delivery_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE UNLOGGED SEQUENCE rowhook.doorbell
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+COMMENT ON SEQUENCE rowhook.doorbell IS 'Armed until: milliseconds of the epoch; writers notify while the clock is before it';
+
+CREATE VIEW rowhook.endpoint_health AS
+ SELECT p.public_id AS endpoint_id,
+    p.url,
+    p.tenant,
+    p.state,
+    p.state_reason,
+    p.failing_since,
+    COALESCE(d.pending, (0)::bigint) AS pending,
+    COALESCE(d.leased, (0)::bigint) AS leased,
+    COALESCE(d.delivered, (0)::bigint) AS delivered,
+    COALESCE(d.dead, (0)::bigint) AS dead,
+    COALESCE(d.cancelled, (0)::bigint) AS cancelled,
+    d.last_delivered_at,
+    d.oldest_pending_at
+   FROM (rowhook.endpoint p
+     LEFT JOIN ( SELECT delivery.endpoint_id,
+            count(*) FILTER (WHERE (delivery.state = 'pending'::text)) AS pending,
+            count(*) FILTER (WHERE (delivery.state = 'leased'::text)) AS leased,
+            count(*) FILTER (WHERE (delivery.state = 'delivered'::text)) AS delivered,
+            count(*) FILTER (WHERE (delivery.state = 'dead'::text)) AS dead,
+            count(*) FILTER (WHERE (delivery.state = 'cancelled'::text)) AS cancelled,
+            max(delivery.ended_at) FILTER (WHERE (delivery.state = 'delivered'::text)) AS last_delivered_at,
+            min(delivery.created_at) FILTER (WHERE (delivery.state = 'pending'::text)) AS oldest_pending_at
+           FROM rowhook.delivery
+          GROUP BY delivery.endpoint_id) d ON ((d.endpoint_id = p.id)));
+
+COMMENT ON VIEW rowhook.endpoint_health IS 'One row per endpoint: its state, and how many deliveries are in which state';
+
+COMMENT ON COLUMN rowhook.endpoint_health.endpoint_id IS 'Public id of the endpoint, end_…';
+
+COMMENT ON COLUMN rowhook.endpoint_health.url IS 'Where the endpoint takes its events';
+
+COMMENT ON COLUMN rowhook.endpoint_health.tenant IS 'Whose event or endpoint it is';
+
+COMMENT ON COLUMN rowhook.endpoint_health.state IS 'State of the endpoint: active, paused, disabled or removed';
+
+COMMENT ON COLUMN rowhook.endpoint_health.state_reason IS 'Why it is not active';
+
+COMMENT ON COLUMN rowhook.endpoint_health.failing_since IS 'First failure since the last success';
+
+COMMENT ON COLUMN rowhook.endpoint_health.pending IS 'Deliveries that wait';
+
+COMMENT ON COLUMN rowhook.endpoint_health.leased IS 'Deliveries that a relay holds';
+
+COMMENT ON COLUMN rowhook.endpoint_health.delivered IS 'Deliveries that succeeded';
+
+COMMENT ON COLUMN rowhook.endpoint_health.dead IS 'Dead letters';
+
+COMMENT ON COLUMN rowhook.endpoint_health.cancelled IS 'Deliveries that were cancelled';
+
+COMMENT ON COLUMN rowhook.endpoint_health.last_delivered_at IS 'The last success';
+
+COMMENT ON COLUMN rowhook.endpoint_health.oldest_pending_at IS 'When the oldest waiting delivery was dispatched';
+
+ALTER TABLE rowhook.endpoint ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.endpoint_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE rowhook.event_0 (
+    id bigint CONSTRAINT event_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_occurred_at_not_null NOT NULL,
+    slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint CONSTRAINT event_slot_not_null NOT NULL,
+    moved boolean DEFAULT false CONSTRAINT event_moved_not_null NOT NULL,
+    op text CONSTRAINT event_op_not_null NOT NULL,
+    type text CONSTRAINT event_type_not_null NOT NULL,
+    table_name text,
+    row_key text,
+    tenant text,
+    data json,
+    previous json,
+    CONSTRAINT op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text, 'emit'::text, 'own'::text, 'probe'::text])))
+);
+
+COMMENT ON TABLE rowhook.event_0 IS 'One slot of the ring of events, every tenth day';
+
+COMMENT ON COLUMN rowhook.event_0.id IS 'Order of capture; per row it is the order of commit';
+
+COMMENT ON COLUMN rowhook.event_0.xid IS 'The writing transaction: the cursor finds new events by it';
+
+COMMENT ON COLUMN rowhook.event_0.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
+
+COMMENT ON COLUMN rowhook.event_0.slot IS 'Partition of the ring: number of the day modulo 10';
+
+COMMENT ON COLUMN rowhook.event_0.moved IS 'One half of a row''s move from one tenant to another';
+
+COMMENT ON COLUMN rowhook.event_0.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+
+COMMENT ON COLUMN rowhook.event_0.type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.event_0.table_name IS 'Captured table, with its schema unless that is public';
+
+COMMENT ON COLUMN rowhook.event_0.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.event_0.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
+
+COMMENT ON COLUMN rowhook.event_0.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
+
+COMMENT ON COLUMN rowhook.event_0.previous IS 'Old values of the columns that an update changed';
+
+ALTER TABLE rowhook.event ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW rowhook.event_trail AS
+ SELECT rowhook.public_id('evt'::text, e.occurred_at, e.id, e.slot) AS event_id,
+    e.type AS event_type,
+    e.occurred_at,
+    e.table_name,
+    e.row_key,
+    e.tenant,
+    p.public_id AS endpoint_id,
+    d.state AS delivery_status,
+    d.attempts,
+        CASE
+            WHEN (d.state = 'delivered'::text) THEN d.ended_at
+            ELSE NULL::timestamp with time zone
+        END AS delivered_at
+   FROM ((rowhook.event e
+     LEFT JOIN rowhook.delivery d ON (((d.event_id = e.id) AND (d.event_slot = e.slot))))
+     LEFT JOIN rowhook.endpoint p ON ((p.id = d.endpoint_id)))
+  WHERE (e.op <> 'probe'::text);
+
+COMMENT ON VIEW rowhook.event_trail IS 'One row per event and endpoint; endpoint_id is null where none wanted it';
+
+COMMENT ON COLUMN rowhook.event_trail.event_id IS 'Public id of the event, evt_…; receivers see it as webhook-id';
+
+COMMENT ON COLUMN rowhook.event_trail.event_type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.event_trail.occurred_at IS 'When the change was made';
+
+COMMENT ON COLUMN rowhook.event_trail.table_name IS 'Captured table, with its schema unless that is public';
+
+COMMENT ON COLUMN rowhook.event_trail.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.event_trail.tenant IS 'Whose event or endpoint it is';
+
+COMMENT ON COLUMN rowhook.event_trail.endpoint_id IS 'Public id of the endpoint, end_…';
+
+COMMENT ON COLUMN rowhook.event_trail.delivery_status IS 'State of the delivery: pending, leased, delivered, dead or cancelled';
+
+COMMENT ON COLUMN rowhook.event_trail.attempts IS 'Tries so far';
+
+COMMENT ON COLUMN rowhook.event_trail.delivered_at IS 'When it was delivered';
+
+CREATE TABLE rowhook.instance (
+    id bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    beat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    state text DEFAULT 'live'::text NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT dead_has_end CHECK (((state = 'dead'::text) = (ended_at IS NOT NULL))),
+    CONSTRAINT id_is_positive CHECK ((id > 0)),
+    CONSTRAINT state_known CHECK ((state = ANY (ARRAY['live'::text, 'dead'::text])))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE rowhook.instance IS 'Running relays, and those that ran lately';
+
+COMMENT ON COLUMN rowhook.instance.id IS 'Random, never used again; key of the advisory lock that its session holds';
+
+COMMENT ON COLUMN rowhook.instance.started_at IS 'When it registered';
+
+COMMENT ON COLUMN rowhook.instance.beat_at IS 'Its last sign of life; one that holds its lock and is silent is frozen';
+
+COMMENT ON COLUMN rowhook.instance.ended_at IS 'When it stopped or was found dead';
+
+COMMENT ON COLUMN rowhook.instance.state IS 'live or dead; a dead one''s leases are taken over';
+
+COMMENT ON COLUMN rowhook.instance.name IS 'host:process, or --instance-name';
+
+CREATE TABLE rowhook.probe (
+    singleton boolean DEFAULT true NOT NULL,
+    rung_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT there_is_one CHECK (singleton)
+);
+
+COMMENT ON TABLE rowhook.probe IS 'Updated to test the bell through a real trigger; its events go nowhere';
+
+COMMENT ON COLUMN rowhook.probe.singleton IS 'Always true';
+
+COMMENT ON COLUMN rowhook.probe.rung_at IS 'When the bell was last tested';
+
+CREATE TABLE rowhook.secret (
+    id bigint NOT NULL,
+    endpoint_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone,
+    value text NOT NULL,
+    CONSTRAINT value_is_long_enough CHECK ((length(value) >= 16))
+);
+
+COMMENT ON TABLE rowhook.secret IS 'Signing secrets; while one is replaced, both sign';
+
+COMMENT ON COLUMN rowhook.secret.id IS 'Internal id; the highest of an endpoint is its newest';
+
+COMMENT ON COLUMN rowhook.secret.endpoint_id IS 'Whose it is';
+
+COMMENT ON COLUMN rowhook.secret.created_at IS 'When it was made';
+
+COMMENT ON COLUMN rowhook.secret.expires_at IS 'Signs until then; null: until replaced';
+
+COMMENT ON COLUMN rowhook.secret.value IS 'whsec_ + base64, or a plain text of 16 characters or more';
+
+ALTER TABLE rowhook.secret ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.secret_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY rowhook.event ATTACH PARTITION rowhook.event_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY rowhook.attempt
+    ADD CONSTRAINT attempt_pkey PRIMARY KEY (delivery_id, number);
+
+ALTER TABLE ONLY rowhook.capture_failure
+    ADD CONSTRAINT capture_failure_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowhook.capture
+    ADD CONSTRAINT capture_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowhook.capture
+    ADD CONSTRAINT capture_table_key UNIQUE (table_name);
+
+ALTER TABLE ONLY rowhook.cursor
+    ADD CONSTRAINT cursor_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY rowhook.delivery
+    ADD CONSTRAINT delivery_once_per_endpoint UNIQUE (event_id, endpoint_id);
+
+ALTER TABLE ONLY rowhook.delivery
+    ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowhook.endpoint
+    ADD CONSTRAINT endpoint_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowhook.endpoint
+    ADD CONSTRAINT endpoint_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY rowhook.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (id, slot);
+
+ALTER TABLE ONLY rowhook.event_0
+    ADD CONSTRAINT event_0_pkey PRIMARY KEY (id, slot);
+
+ALTER TABLE ONLY rowhook.instance
+    ADD CONSTRAINT instance_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowhook.probe
+    ADD CONSTRAINT probe_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY rowhook.secret
+    ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
+
+CREATE INDEX delivery_dead ON rowhook.delivery USING btree (endpoint_id, ended_at) WHERE (state = 'dead'::text);
+
+CREATE INDEX delivery_leased ON rowhook.delivery USING btree (instance_id) WHERE (state = 'leased'::text);
+
+CREATE INDEX delivery_pending ON rowhook.delivery USING btree (endpoint_id, due_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX event_by_transaction ON ONLY rowhook.event USING btree (xid, id);
+
+CREATE INDEX event_0_xid_id_idx ON rowhook.event_0 USING btree (xid, id);
+
+CREATE INDEX secret_of_endpoint ON rowhook.secret USING btree (endpoint_id);
+
+ALTER INDEX rowhook.event_pkey ATTACH PARTITION rowhook.event_0_pkey;
+
+ALTER INDEX rowhook.event_by_transaction ATTACH PARTITION rowhook.event_0_xid_id_idx;
+
+CREATE TRIGGER rowhook_update AFTER UPDATE ON rowhook.probe FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_probe();
+
+ALTER TABLE ONLY rowhook.secret
+    ADD CONSTRAINT secret_endpoint_fkey FOREIGN KEY (endpoint_id) REFERENCES rowhook.endpoint(id);
+
+GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
+
+GRANT ALL ON FUNCTION rowhook.changed(old_row json, new_row json) TO rowhook_capture;
+
+GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_capture;
+
+GRANT INSERT ON TABLE rowhook.capture_failure TO rowhook_capture;
+
+GRANT INSERT ON TABLE rowhook.event TO rowhook_capture;
+
+GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;

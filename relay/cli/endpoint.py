@@ -1,0 +1,85 @@
+"""rowhook endpoint list, show, pause, resume, remove"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from relay import endpoints
+from relay.cli.output import Json, as_fields, as_json, as_table, line
+from relay.cli.session import at_work
+
+app = typer.Typer(help="Who gets which events: add, list, show, edit, pause, resume, rotate, remove.", rich_markup_mode=None)
+
+EndpointId = Annotated[str, typer.Argument(metavar="ID", help="The endpoint: end_…")]
+
+
+@app.callback(invoke_without_command=True)
+def _endpoint(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        line(context.get_help())
+
+
+@app.command("list")
+def list_command(
+    removed: Annotated[bool, typer.Option("--removed", help="Those that were removed, too.")] = False, json: Json = False
+) -> None:
+    """All endpoints."""
+    with at_work() as (_, connection):
+        rows = [endpoints.described(row) for row in endpoints.everything(connection, removed=removed)]
+    if json:
+        as_json(rows)
+    else:
+        as_table(("id", "state", "events", "tenant", "url", "description"), rows)
+
+
+@app.command("show")
+def show_command(endpoint: EndpointId, json: Json = False) -> None:
+    """One endpoint: its options, since when it fails, what waits for it."""
+    with at_work() as (_, connection):
+        row = endpoints.find(connection, endpoint)
+        details = endpoints.details(connection, row)
+    shown = {**endpoints.described(row), **details}
+    if json:
+        as_json(shown)
+    else:
+        secrets = [
+            f"since {s['created_at']}{', until ' + s['expires_at'] if s['expires_at'] else ''}" for s in details["secrets"]
+        ]
+        as_fields({**shown, "secrets": secrets})
+
+
+@app.command("pause")
+def pause_command(endpoint: EndpointId, json: Json = False) -> None:
+    """Send nothing to it for now; its deliveries wait."""
+    with at_work() as (_, connection):
+        _say(endpoints.pause(connection, endpoint), {}, json=json)
+
+
+@app.command("resume")
+def resume_command(
+    endpoint: EndpointId,
+    discard: Annotated[bool, typer.Option("--discard", help="Cancel what has been waiting.")] = False,
+    json: Json = False,
+) -> None:
+    """Send to it again, whether it was paused or disabled."""
+    with at_work() as (_, connection):
+        row, cancelled = endpoints.resume(connection, endpoint, discard=discard)
+    _say(row, {"cancelled": cancelled} if discard else {}, json=json)
+
+
+@app.command("remove")
+def remove_command(endpoint: EndpointId, json: Json = False) -> None:
+    """Send nothing to it any more; what waits is cancelled, the history stays."""
+    with at_work() as (_, connection):
+        row, cancelled = endpoints.remove(connection, endpoint)
+    _say(row, {"cancelled": cancelled}, json=json)
+
+
+def _say(row: dict[str, Any], more: dict[str, Any], *, json: bool) -> None:
+    if json:
+        as_json({**endpoints.described(row), **more})
+        return
+    said = "".join(f", {name} deliveries: {count}" for name, count in more.items())
+    line(f"{row['public_id']}: {row['state']}{said}")

@@ -1,0 +1,89 @@
+"""rowhook endpoint add, edit: the same options"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from relay import endpoints
+from relay.cli.endpoint import EndpointId
+from relay.cli.output import Json, as_fields, as_json
+from relay.cli.secret_options import SecretFile, SecretFrom, given_secret, secret_fields, secret_json
+from relay.cli.session import at_work
+from relay.errors import UserMistake
+from relay.sign import Secret, new_secret
+
+Events = Annotated[str | None, Option(help="Patterns: *, expense.*, bill.paid; with commas between.", metavar="PATTERNS")]
+Tenant = Annotated[str | None, Option(help="Only this tenant's events.", metavar="T")]
+Description = Annotated[str | None, Option(help="A note for people.", metavar="TEXT")]
+Retry = Annotated[str | None, Option(help="Waits before each retry: 2s,4s,8s, patient or none.", metavar="WAITS")]
+Timeout = Annotated[str | None, Option(help="Total time of one attempt, e.g. 15s.", metavar="TIME")]
+MaxInFlight = Annotated[str | None, Option(help="Most requests at once from one relay.", metavar="N")]
+
+
+def add_command(
+    url: Annotated[str, Argument(metavar="URL", help="Where to POST.")],
+    events: Events = None,
+    tenant: Tenant = None,
+    description: Description = None,
+    secret_file: SecretFile = None,
+    secret: SecretFrom = None,
+    retry: Retry = None,
+    timeout: Timeout = None,
+    max_in_flight: MaxInFlight = None,
+    json: Json = False,
+) -> None:
+    """Add an endpoint; prints its id and, this once, its secret."""
+    fields = endpoints.parse_fields(
+        {
+            "url": url,
+            "events": events,
+            "tenant": tenant,
+            "description": description,
+            "retry_schedule": retry,
+            "timeout": timeout,
+            "max_in_flight": max_in_flight,
+        }
+    )
+    given = given_secret(secret_file, secret)
+    with at_work() as (settings, connection):
+        key = given or Secret.parse(settings.default_secret or new_secret())
+        described = endpoints.described(endpoints.add(connection, fields, key))
+    if json:
+        as_json({**described, **secret_json(key)})
+    else:
+        as_fields({**described, **secret_fields(key)})
+
+
+def edit_command(
+    endpoint: EndpointId,
+    url: Annotated[str | None, Option(help="Where to POST.", metavar="URL")] = None,
+    events: Events = None,
+    tenant: Tenant = None,
+    description: Description = None,
+    retry: Retry = None,
+    timeout: Timeout = None,
+    max_in_flight: MaxInFlight = None,
+    json: Json = False,
+) -> None:
+    """Change an endpoint. What is not given stays; an empty option ('') takes it back. Secrets change with rotate."""
+    fields = endpoints.parse_fields(
+        {
+            "url": url,
+            "events": events,
+            "tenant": tenant,
+            "description": description,
+            "retry_schedule": retry,
+            "timeout": timeout,
+            "max_in_flight": max_in_flight,
+        }
+    )
+    if not fields:
+        raise UserMistake(
+            "nothing to change is given",
+            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight",
+        )
+    with at_work() as (_, connection):
+        described = endpoints.described(endpoints.edit(connection, endpoint, fields))
+    as_json(described) if json else as_fields(described)

@@ -1,0 +1,66 @@
+"""How a secret comes in: from a file or standard input, never as an argument, which every process of the machine can read."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from relay.endpoints import shown_once
+from relay.errors import UserMistake
+from relay.sign import Secret
+
+LARGEST_FILE = 10_000
+
+SecretFile = Annotated[Path | None, Option("--secret-file", help="Take the secret from this file.", metavar="FILE")]
+SecretFrom = Annotated[str | None, Option("--secret", help="- takes the secret from standard input.", metavar="-")]
+
+
+def given_secret(file: Path | None, source: str | None) -> Secret | None:
+    """The secret of these options, None where there is none; raises UserMistake, which never shows it."""
+    if source not in (None, "-"):
+        raise UserMistake(
+            "--secret takes no secret: a command line can be seen by others", "give --secret - or --secret-file FILE"
+        )
+    if file is not None and source is not None:
+        raise UserMistake("--secret and --secret-file are both given", "give one of them")
+    if file is not None:
+        return Secret.parse(_text(_read(file)))
+    if source is not None:
+        return Secret.parse(getpass.getpass("Secret: ") if sys.stdin.isatty() else _text(sys.stdin.buffer.read(LARGEST_FILE)))
+    return None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(LARGEST_FILE)
+    except OSError as error:
+        raise UserMistake(
+            f"--secret-file {str(file)!r} can't be read ({error.strerror})", "name a file that holds the secret"
+        ) from None
+
+
+def _text(data: bytes) -> str:
+    """The first line's end is not part of the secret."""
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UserMistake("the secret is not UTF-8 text", "give it on one line") from None
+
+
+def secret_fields(secret: Secret) -> dict[str, Any]:
+    """For people: what is shown this once, with the use of each form."""
+    if secret.text == secret.whsec:
+        return {"secret": f"{secret.text}  (shown this once)"}
+    return {
+        "secret": f"{secret.text}  (key of X-Hub-Signature-256; shown this once)",
+        "secret_whsec": f"{secret.whsec}  (the same for Standard Webhooks libraries)",
+    }
+
+
+def secret_json(secret: Secret) -> dict[str, Any]:
+    return shown_once(secret)

@@ -1,0 +1,246 @@
+"""Endpoints: what a person may say of one, checked; added, edited, paused, resumed, removed, their secrets rotated.
+
+Each change ends with a notification in a statement of its own, so that relays look at once. Pending deliveries are cancelled in
+batches, in id order as everybody locks them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+
+from relay import public_id
+from relay.address import check_url
+from relay.config import duration
+from relay.database import query
+from relay.errors import UserMistake
+from relay.retry import parse_schedule
+from relay.sign import Secret
+
+Connection = psycopg.Connection[DictRow]
+Row = dict[str, Any]
+
+BATCH = 5000
+MOST_PATTERNS = 100
+MOST_IN_FLIGHT = 10_000
+LONGEST_TEXT = 500
+
+_PATTERN = re.compile(r"\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?")
+_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
+
+
+# --- what a person may say ------------------------------------------------------------------------------------------
+
+
+def parse_patterns(text: str) -> list[str]:
+    """``expense.*,bill.paid`` as a list, each pattern once."""
+    patterns = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern) or len(pattern) > LONGEST_TEXT:
+            shown = repr(pattern if len(pattern) <= 80 else f"{pattern[:79]}…")
+            raise UserMistake(
+                f"{shown} is not a pattern of event types", "give *, expense.* or expense.created, with commas between"
+            )
+    if len(patterns) > MOST_PATTERNS:
+        raise UserMistake(f"these are {len(patterns)} patterns", f"give {MOST_PATTERNS} at most; expense.* stands for many")
+    return patterns
+
+
+def parse_retry(text: str) -> list[timedelta] | None:
+    """Waits between tries; empty: as ROWHOOK_RETRY_SCHEDULE says."""
+    return list(parse_schedule(text)) if text else None
+
+
+def parse_timeout(text: str) -> timedelta | None:
+    """Total time of one attempt; empty: as ROWHOOK_TIMEOUT says."""
+    return one_duration(text, "timeout") if text else None
+
+
+def one_duration(text: str, what: str) -> timedelta:
+    try:
+        return duration(text)
+    except UserMistake:
+        raise UserMistake(
+            f"the {what} {text!r} is not a duration above zero", "give a number and a unit, e.g. 15s, 5min, 24h"
+        ) from None
+
+
+def parse_overlap(text: str) -> timedelta:
+    """How long an old secret goes on signing; 0s ends it at once."""
+    return timedelta() if re.fullmatch(r"0 ?[a-z]*", text.strip()) else one_duration(text, "overlap")
+
+
+def parse_max_in_flight(text: str) -> int | None:
+    """Requests at once from one relay; empty: the relay's default."""
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_IN_FLIGHT:
+        raise UserMistake(f"{text!r} is not a number of requests at once", f"give 1 to {MOST_IN_FLIGHT}")
+    return int(text)
+
+
+def parse_text(text: str, what: str) -> str | None:
+    """A tenant or a description; empty: none."""
+    if len(text) > LONGEST_TEXT:
+        raise UserMistake(f"the {what} has {len(text)} characters", f"give {LONGEST_TEXT} at most")
+    return text or None
+
+
+def parse_fields(given: Mapping[str, str | None]) -> Row:
+    """The columns that these options set; those that are None set nothing."""
+    parsers: dict[str, Any] = {
+        "url": check_url,
+        "events": parse_patterns,
+        "tenant": lambda text: parse_text(text, "tenant"),
+        "description": lambda text: parse_text(text, "description"),
+        "retry_schedule": parse_retry,
+        "timeout": parse_timeout,
+        "max_in_flight": parse_max_in_flight,
+    }
+    return {name: parsers[name](text) for name, text in given.items() if text is not None}
+
+
+def spelled(waits: Sequence[timedelta] | None) -> str | None:
+    """A schedule as --retry takes it."""
+    return None if waits is None else ",".join(map(spell, waits)) or "none"
+
+
+def spell(wait: timedelta) -> str:
+    for unit, length in _UNITS:
+        if wait >= length and not wait % length:
+            return f"{wait // length}{unit}"
+    return f"{wait.total_seconds():f}".rstrip("0").rstrip(".") + "s"
+
+
+# --- what is there --------------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, text: str) -> Row:
+    """The endpoint of this public id, removed ones too."""
+    id, _ = public_id.parse(text, "end")
+    rows = connection.execute(query("endpoints.by_id"), {"id": id}).fetchall()
+    if not rows or rows[0]["public_id"].lower() != text.lower():
+        raise UserMistake(f"there is no endpoint {text}", "rowhook endpoint list shows those that there are")
+    return rows[0]
+
+
+def find_present(connection: Connection, text: str) -> Row:
+    """The same, but a removed one is refused."""
+    endpoint = find(connection, text)
+    if endpoint["state"] == "removed":
+        raise UserMistake(f"endpoint {endpoint['public_id']} was removed", "it stays for the record only; add a new one")
+    return endpoint
+
+
+def everything(connection: Connection, *, removed: bool) -> list[Row]:
+    return connection.execute(query("endpoints.all"), {"removed": removed}).fetchall()
+
+
+def details(connection: Connection, endpoint: Row) -> Row:
+    """Secrets by their times, never their values, and how many deliveries wait or died."""
+    (row,) = connection.execute(query("endpoints.details"), {"id": endpoint["id"]}).fetchall()
+    return row
+
+
+def described(endpoint: Row) -> Row:
+    """An endpoint as programs see it."""
+    shown = ("url", "events", "tenant", "description", "state", "state_reason")
+    return {
+        "id": endpoint["public_id"],
+        **{name: endpoint[name] for name in shown},
+        "retry": spelled(endpoint["retry_schedule"]),
+        "timeout": None if endpoint["timeout"] is None else spell(endpoint["timeout"]),
+        "max_in_flight": endpoint["max_in_flight"],
+        "failing_since": endpoint["failing_since"],
+        "created_at": endpoint["created_at"],
+    }
+
+
+def shown_once(secret: Secret) -> Row:
+    """Both forms of a secret; for a ``whsec_`` one they are the same."""
+    return {"secret": secret.text, "secret_whsec": secret.whsec}
+
+
+# --- what changes it ------------------------------------------------------------------------------------------------
+
+
+def add(connection: Connection, fields: Row, secret: Secret) -> Row:
+    """A new endpoint with its first secret."""
+    columns = {"tenant": None, "description": None, "retry_schedule": None, "timeout": None, "max_in_flight": None, **fields}
+    (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], **columns, "secret": secret.text}).fetchall()
+    notify(connection)
+    return row
+
+
+def edit(connection: Connection, text: str, fields: Row) -> Row:
+    """Other values for some columns; relays reload it because its revision moves."""
+    with connection.transaction():
+        endpoint = _locked(connection, text)
+        (row,) = connection.execute(query("endpoints.edit"), {**endpoint, **fields}).fetchall()
+    notify(connection)
+    return row
+
+
+def pause(connection: Connection, text: str) -> Row:
+    """Its deliveries wait."""
+    return _set_state(connection, text, "paused", "paused by hand")
+
+
+def resume(connection: Connection, text: str, *, discard: bool) -> tuple[Row, int]:
+    """Active again, and as if it had never failed; what waited is sent, or discarded before that. Returns how many were."""
+    cancelled = cancel_pending(connection, find_present(connection, text)) if discard else 0
+    return _set_state(connection, text, "active", None), cancelled
+
+
+def remove(connection: Connection, text: str) -> tuple[Row, int]:
+    """No more events; what waits is cancelled, the history stays. Returns how many were cancelled."""
+    endpoint = find(connection, text)
+    if endpoint["state"] != "removed":
+        endpoint = _set_state(connection, text, "removed", "removed by hand")
+    return endpoint, cancel_pending(connection, endpoint)
+
+
+def rotate(connection: Connection, text: str, secret: Secret, overlap: timedelta) -> Row:
+    """A new secret signs from now on, the old ones too until the overlap ends. Returns the endpoint and ``overlap_until``."""
+    with connection.transaction():
+        endpoint = _locked(connection, text)
+        parameters = {"id": endpoint["id"], "overlap": overlap, "secret": secret.text}
+        (until,) = connection.execute(query("endpoints.expire_secrets"), parameters).fetchall()
+        (row,) = connection.execute(query("endpoints.new_secret"), parameters).fetchall()
+    notify(connection)
+    return {**row, **until}
+
+
+def cancel_pending(connection: Connection, endpoint: Row) -> int:
+    """Cancel what waits for this endpoint; a request that is out still ends as it ends."""
+    total: int = 0
+    while True:
+        (row,) = connection.execute(query("endpoints.cancel_pending"), {"id": endpoint["id"], "batch": BATCH}).fetchall()
+        total += row["cancelled"]
+        if row["cancelled"] < BATCH:
+            return total
+
+
+def notify(connection: Connection) -> None:
+    """Relays look at once. A statement of its own, after the commit of what they are to see."""
+    connection.execute(query("endpoints.notify"))
+
+
+def _locked(connection: Connection, text: str) -> Row:
+    connection.execute(query("endpoints.lock"), {"id": find(connection, text)["id"]})
+    return find_present(connection, text)
+
+
+def _set_state(connection: Connection, text: str, state: str, reason: str | None) -> Row:
+    with connection.transaction():
+        endpoint = _locked(connection, text)
+        (row,) = connection.execute(
+            query("endpoints.set_state"), {"id": endpoint["id"], "state": state, "reason": reason}
+        ).fetchall()
+    notify(connection)
+    return row

@@ -1,0 +1,76 @@
+-- name: by_id
+SELECT p.* FROM rowhook.endpoint AS p WHERE p.id = %(id)s
+
+-- name: lock
+-- One change at a time; the row is read after this.
+SELECT 1 AS locked FROM rowhook.endpoint AS p WHERE p.id = %(id)s FOR UPDATE
+
+-- name: all
+SELECT p.* FROM rowhook.endpoint AS p WHERE p.state <> 'removed' OR %(removed)s ORDER BY p.id
+
+-- name: details
+-- The counts come from the partial indexes; a count of all deliveries would read the whole history.
+SELECT (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s AND d.state = 'pending') AS pending,
+       (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s AND d.state = 'dead') AS dead,
+       (SELECT coalesce(json_agg(json_build_object('created_at', s.created_at, 'expires_at', s.expires_at) ORDER BY s.id DESC),
+                        '[]')
+          FROM rowhook.secret AS s
+         WHERE s.endpoint_id = %(id)s AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())) AS secrets
+
+-- name: add
+-- The endpoint and its first secret together: one without a secret could not be sent to.
+WITH added AS (
+    INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight)
+    VALUES (%(url)s, %(events)s::text[], %(tenant)s::text, %(description)s::text, %(retry_schedule)s::interval[],
+            %(timeout)s::interval, %(max_in_flight)s::integer)
+    RETURNING *
+), secret AS (
+    INSERT INTO rowhook.secret (endpoint_id, value) SELECT a.id, %(secret)s FROM added AS a
+)
+SELECT a.* FROM added AS a
+
+-- name: edit
+UPDATE rowhook.endpoint AS p
+   SET url = %(url)s, events = %(events)s::text[], tenant = %(tenant)s::text, description = %(description)s::text,
+       retry_schedule = %(retry_schedule)s::interval[], timeout = %(timeout)s::interval,
+       max_in_flight = %(max_in_flight)s::integer, revision = p.revision + 1
+ WHERE p.id = %(id)s
+RETURNING p.*
+
+-- name: set_state
+-- Who is made active begins with a clean slate.
+UPDATE rowhook.endpoint AS p
+   SET state = %(state)s, state_reason = %(reason)s::text, revision = p.revision + 1,
+       failing_since = CASE WHEN %(state)s <> 'active' THEN p.failing_since END
+ WHERE p.id = %(id)s
+RETURNING p.*
+
+-- name: cancel_pending
+WITH picked AS MATERIALIZED (
+    SELECT d.id FROM rowhook.delivery AS d
+     WHERE d.endpoint_id = %(id)s AND d.state = 'pending' ORDER BY d.id LIMIT %(batch)s FOR UPDATE
+), cancelled AS (
+    UPDATE rowhook.delivery AS d SET state = 'cancelled', due_at = NULL, ended_at = clock_timestamp()
+      FROM picked AS k WHERE d.id = k.id RETURNING d.id
+)
+SELECT count(*) AS cancelled FROM cancelled
+
+-- name: expire_secrets
+-- The old ones end when the overlap does, or before, if they were to.
+WITH expiry AS (
+    SELECT clock_timestamp() + %(overlap)s::interval AS overlap_until
+), expired AS (
+    UPDATE rowhook.secret AS s SET expires_at = least(s.expires_at, e.overlap_until)
+      FROM expiry AS e
+     WHERE s.endpoint_id = %(id)s AND (s.expires_at IS NULL OR s.expires_at > e.overlap_until)
+)
+SELECT e.overlap_until FROM expiry AS e
+
+-- name: new_secret
+WITH added AS (
+    INSERT INTO rowhook.secret (endpoint_id, value) VALUES (%(id)s, %(secret)s)
+)
+UPDATE rowhook.endpoint AS p SET revision = p.revision + 1 WHERE p.id = %(id)s RETURNING p.*
+
+-- name: notify
+SELECT pg_notify('rowhook_work', '')

@@ -1,0 +1,221 @@
+"""What the tests of the delivering half share: endpoints, writers, relays, and queries broken on purpose.
+
+A test that proves a rule runs twice where it can: with the relay as it is, and with a mutant of one query or one step,
+which must show the failure that the rule prevents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytest
+from psycopg.rows import dict_row
+
+import relay.database
+from relay.sign import new_secret
+from tests.conftest import Connection
+from tests.pipeline.relays import LocalRelay, RelayProcess
+from tests.receiver import Received
+
+QUICK = ("100ms", "100ms")
+
+
+@dataclass(frozen=True)
+class Hook:
+    """An endpoint as added: internal id, public id, the secret that signs."""
+
+    id: int
+    public_id: str
+    secret: str
+
+
+class AddHook(Protocol):
+    def __call__(self, url: str, events: Sequence[str] = ("*",), connection: Connection | None = None, **columns: Any) -> Hook: ...
+
+
+@pytest.fixture
+def add_hook(request: pytest.FixtureRequest) -> AddHook:
+    """Add an endpoint with a secret; ``retry_schedule`` and ``timeout`` as Postgres reads intervals."""
+
+    def add_hook(url: str, events: Sequence[str] = ("*",), connection: Connection | None = None, **columns: Any) -> Hook:
+        connection = connection or request.getfixturevalue("conn")
+        secret = columns.pop("secret", None) or new_secret()
+        columns = {"retry_schedule": list(QUICK), "timeout": "5s", **columns, "url": url, "events": list(events)}
+        types = {"retry_schedule": "::text[]::interval[]", "timeout": "::text::interval", "events": "::text[]"}
+        places = ", ".join(f"%({name})s{types.get(name, '')}" for name in columns)
+        with connection.transaction():
+            row = connection.execute(
+                f"INSERT INTO rowhook.endpoint ({', '.join(columns)}) VALUES ({places}) RETURNING id, public_id", columns
+            ).fetchone()
+            assert row
+            connection.execute("INSERT INTO rowhook.secret (endpoint_id, value) VALUES (%s, %s)", [row[0], secret])
+        return Hook(row[0], row[1], secret)
+
+    return add_hook
+
+
+@pytest.fixture
+def user_id(conn: Connection, finmind: str) -> int:
+    """FinMind's first user."""
+    return add_user(conn, "a@example.com")
+
+
+def add_user(connection: Connection, email: str) -> int:
+    return one(connection, "INSERT INTO users (email, password_hash) VALUES (%s, 'x') RETURNING id", email)
+
+
+def spend(connection: Connection, user_id: int, amounts: Iterable[int] = (1,)) -> None:
+    """One expense of each amount, in one statement."""
+    connection.execute("INSERT INTO expenses (user_id, amount) SELECT %s, unnest(%s::int[])", [user_id, list(amounts)])
+
+
+def amounts(requests: Iterable[Received]) -> Counter[int]:
+    """The amounts of the expenses that a receiver was told of."""
+    return Counter(int(json.loads(request.body)["data"]["amount"]) for request in requests)
+
+
+def attempts_of(connection: Connection, hook: Hook | None = None) -> list[tuple[Any, ...]]:
+    """(number, status_code, error_class) of each attempt, by delivery and number."""
+    return connection.execute(
+        "SELECT a.number, a.status_code, a.error_class"
+        "  FROM rowhook.attempt AS a JOIN rowhook.delivery AS d ON d.id = a.delivery_id"
+        " WHERE %s::bigint IS NULL OR d.endpoint_id = %s ORDER BY d.id, a.number",
+        [hook and hook.id, hook and hook.id],
+    ).fetchall()
+
+
+def states(connection: Connection) -> dict[str, int]:
+    """How many deliveries are in which state."""
+    return dict(connection.execute("SELECT state, count(*) FROM rowhook.delivery GROUP BY state").fetchall())
+
+
+def one(connection: Connection, statement: str, *parameters: Any) -> Any:
+    """The single value that a statement returns."""
+    row = connection.execute(statement, parameters or None).fetchone()
+    assert row is not None
+    return row[0]
+
+
+# --- relays ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def relays(missed_rings: list[logging.LogRecord], dsn: str) -> Iterator[Callable[..., LocalRelay]]:
+    """Start relays in this process; at the end each is stopped, and none may have missed a ring."""
+    with contextlib.ExitStack() as started:
+
+        def start(database: str = dsn, **given: str) -> LocalRelay:
+            relay = LocalRelay(database, **given)
+            started.callback(relay.stop)
+            return relay.start()
+
+        yield start
+    assert not missed_rings, [record.getMessage() for record in missed_rings]
+
+
+@pytest.fixture
+def missed_rings() -> Iterator[list[logging.LogRecord]]:
+    """Log records of events for which nobody rang."""
+    missed: list[logging.LogRecord] = []
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "missed_rings" in record.__dict__:
+                missed.append(record)
+
+    watch = Watch()
+    logger = logging.getLogger("relay.doorbell")
+    logger.addHandler(watch)
+    yield missed
+    logger.removeHandler(watch)
+
+
+@pytest.fixture
+def processes(dsn: str) -> Iterator[Callable[..., RelayProcess]]:
+    """Relays as processes, not started yet; what still runs at the end is killed."""
+    with contextlib.ExitStack() as made:
+
+        def make(database: str = dsn, **given: str) -> RelayProcess:
+            process = RelayProcess(database, **given)
+            made.callback(process.close)
+            return process
+
+        yield make
+
+
+# --- queries -----------------------------------------------------------------------------------------------
+
+
+class MutateQuery(Protocol):
+    """Replace text in a named query, for the rest of the test or until ``monkeypatch.undo()``."""
+
+    def __call__(self, name: str, *replacements: tuple[str, str]) -> None: ...
+
+
+@pytest.fixture
+def mutate_query(monkeypatch: pytest.MonkeyPatch) -> MutateQuery:
+    real = relay.database.query
+    mutants: dict[str, str] = {}
+
+    def mutate(name: str, *replacements: tuple[str, str]) -> None:
+        text: str = real(name)
+        for old, new in replacements:
+            assert old in text, f"nothing to replace in\n{text}"
+            text = text.replace(old, new)
+        mutants[name] = text
+        monkeypatch.setattr(relay.database, "query", lambda wanted: mutants.get(wanted) or real(wanted))
+
+    return mutate
+
+
+def statement(name: str, *replacements: tuple[str, str]) -> str:
+    """The text of a named query, or of a mutant of it."""
+    text: str = relay.database.query(name)
+    for old, new in replacements:
+        assert old in text, f"nothing to replace in\n{text}"
+        text = text.replace(old, new)
+    return text
+
+
+def run(connection: Connection, name: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Run a named query of the relay on a connection of the test."""
+    return run_text(connection, statement(name), parameters)
+
+
+def run_text(connection: Connection, text: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(text, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def instance(conn: Connection) -> Callable[[], int]:
+    """Rows of instances that nobody runs: with them the stages can be driven one by one."""
+    made = 0
+
+    def instance() -> int:
+        nonlocal made
+        made += 1
+        run(conn, "lease.register", {"instance": 1000 + made, "name": f"by hand {made}"})
+        return 1000 + made
+
+    return instance
+
+
+def waits_for_lock(connection: Connection, of: Connection) -> bool:
+    """Whether the other connection's backend waits for a lock."""
+    return bool(
+        one(
+            connection,
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event_type = 'Lock'",
+            of.info.backend_pid,
+        )
+    )
+
+

@@ -1,0 +1,278 @@
+"""States that make no sense can't be stored: each named CHECK refuses what it forbids, and lets the edge pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import Connection
+from tests.sql.conftest import one
+
+DELIVERY: dict[str, Any] = {
+    "event_id": 1,
+    "endpoint_id": 1,
+    "event_slot": 0,
+    "state": "pending",
+    "due_at": "now",
+    "leased_at": None,
+    "ended_at": None,
+    "instance_id": None,
+    "attempts": 0,
+}
+LEASED = {"state": "leased", "due_at": None, "leased_at": "now", "instance_id": 5, "attempts": 1}
+ATTEMPT: dict[str, Any] = {
+    "delivery_id": 1,
+    "instance_id": 1,
+    "started_at": "now",
+    "duration": "1 s",
+    "number": 1,
+    "status_code": 200,
+    "error_class": None,
+}
+ENDPOINT: dict[str, Any] = {"url": "https://example.com/hook", "events": ["*"], "state": "active"}
+EVENT: dict[str, Any] = {"op": "emit", "type": "a"}
+INSTANCE: dict[str, Any] = {"id": 1, "name": "host:1", "state": "live", "ended_at": None}
+CAPTURE: dict[str, Any] = {
+    "table_name": "pg_class",
+    "mode": "row",
+    "events": ["insert"],
+    "type_prefix": "a",
+    "key": [],
+    "on_error": "abort",
+    "fingerprint": "",
+}
+SECRET: dict[str, Any] = {"endpoint_id": 1, "value": "x" * 16}
+WHOLE = {"delivery": DELIVERY, "attempt": ATTEMPT, "endpoint": ENDPOINT, "event": EVENT, "instance": INSTANCE}
+WHOLE |= {"capture": CAPTURE, "secret": SECRET}
+
+REFUSED: list[tuple[str, str, dict[str, Any]]] = [
+    ("delivery", "state_known", {"state": "sent", "due_at": None}),
+    ("delivery", "pending_has_due", {"due_at": None}),
+    ("delivery", "pending_has_due", {**LEASED, "due_at": "now"}),
+    ("delivery", "leased_has_owner", {**LEASED, "instance_id": None}),
+    ("delivery", "leased_has_owner", {"instance_id": 5}),
+    ("delivery", "leased_has_owner", {"state": "delivered", "due_at": None, "ended_at": "now", "instance_id": 5}),
+    ("delivery", "leased_has_time", {**LEASED, "leased_at": None}),
+    ("delivery", "leased_is_counted", {**LEASED, "attempts": 0}),
+    ("delivery", "ended_has_time", {"state": "delivered", "due_at": None}),
+    ("delivery", "ended_has_time", {"state": "dead", "due_at": None}),
+    ("delivery", "ended_has_time", {"state": "cancelled", "due_at": None}),
+    ("delivery", "ended_has_time", {"ended_at": "now"}),
+    ("delivery", "ended_has_time", {**LEASED, "ended_at": "now"}),
+    ("attempt", "number_is_positive", {"number": 0}),
+    ("attempt", "status_code_is_http", {"status_code": 99, "error_class": "protocol"}),
+    ("attempt", "status_code_is_http", {"status_code": 1000, "error_class": "protocol"}),
+    ("attempt", "error_class_known", {"error_class": "unlucky"}),
+    ("attempt", "success_has_status", {"status_code": None}),
+    ("attempt", "success_has_status", {"status_code": 199}),
+    ("attempt", "success_has_status", {"status_code": 300}),
+    ("attempt", "lost_knows_nothing", {"error_class": "lost", "duration": None}),
+    ("attempt", "lost_knows_nothing", {"error_class": "lost", "status_code": None}),
+    ("endpoint", "state_known", {"state": "asleep"}),
+    *(
+        ("endpoint", "url_is_http", {"url": url})
+        for url in (
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "HTTPS//x",
+            "https://",
+            "https://a b",
+            "https://a\r\nX-Evil: 1",
+            "https://a\n",
+            " https://a",
+            "",
+        )
+    ),
+    *(
+        ("endpoint", "events_are_patterns", {"events": events})
+        for events in (
+            [],
+            [None],
+            [""],
+            ["a", None],
+            ["exp*"],
+            ["*.created"],
+            ["a b"],
+            ["a..b"],
+            ["a\n"],
+            ["expense.created,bill.paid"],
+            ["a", ""],
+        )
+    ),
+    ("endpoint", "timeout_is_positive", {"timeout": "0"}),
+    ("endpoint", "timeout_is_positive", {"timeout": "-1 s"}),
+    ("endpoint", "max_in_flight_is_positive", {"max_in_flight": 0}),
+    ("event", "op_known", {"op": "upsert"}),
+    ("instance", "id_is_positive", {"id": 0}),
+    ("instance", "state_known", {"state": "zombie"}),
+    ("instance", "dead_has_end", {"state": "dead"}),
+    ("instance", "dead_has_end", {"ended_at": "now"}),
+    ("capture", "mode_known", {"mode": "both"}),
+    ("capture", "events_known", {"events": ["upsert"]}),
+    ("capture", "events_known", {"events": []}),
+    ("capture", "type_prefix_is_a_name", {"type_prefix": "a b"}),
+    ("capture", "include_or_exclude", {"include": ["a"], "exclude": ["b"]}),
+    ("capture", "on_error_known", {"on_error": "ignore"}),
+    ("secret", "value_is_long_enough", {"value": "x" * 15}),
+]
+
+ACCEPTED: list[tuple[str, dict[str, Any]]] = [
+    *((table, {}) for table in WHOLE),
+    ("delivery", LEASED),
+    ("delivery", {"attempts": 3, "leased_at": "now"}),
+    *(("delivery", {"state": state, "due_at": None, "ended_at": "now"}) for state in ("delivered", "dead", "cancelled")),
+    ("attempt", {"status_code": 299}),
+    ("attempt", {"status_code": 999, "error_class": "protocol"}),
+    ("attempt", {"status_code": None, "duration": None, "error_class": "lost"}),
+    ("attempt", {"status_code": None, "error_class": "dns"}),
+    ("attempt", {"status_code": 404, "error_class": "http_4xx"}),
+    *(("endpoint", {"events": events}) for events in (["*", "expense.*"], ["expense.created"], ["a.b.c.*"], ["A-1_b", "x"])),
+    ("endpoint", {"url": "http://127.0.0.1:8080/?a=b#c", "timeout": "1 ms", "max_in_flight": 1}),
+    ("instance", {"state": "dead", "ended_at": "now"}),
+]
+
+
+def put(conn: Connection, table: str, changes: dict[str, Any]) -> None:
+    row = {**WHOLE[table], **changes}
+    names = ", ".join(row)
+    if table == "secret":
+        conn.execute("INSERT INTO rowhook.endpoint (url) VALUES ('https://example.com')")
+    conn.execute(f"INSERT INTO rowhook.{table} ({names}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+
+
+@pytest.mark.parametrize(("table", "rule", "changes"), REFUSED)
+def test_a_bad_state_is_refused_by_the_rule_named_after_it(
+    conn: Connection, table: str, rule: str, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation) as caught:
+        put(conn, table, changes)
+    violated = caught.value.diag.constraint_name
+    # Of several rules that a state breaks Postgres names one; it is the expected one when the others are gone.
+    while violated != rule:
+        conn.execute(f"ALTER TABLE rowhook.{table} DROP CONSTRAINT {violated}")
+        with pytest.raises(psycopg.errors.CheckViolation) as caught:
+            put(conn, table, changes)
+        violated = caught.value.diag.constraint_name
+
+
+@pytest.mark.parametrize(("table", "changes"), ACCEPTED)
+def test_a_good_state_is_stored(conn: Connection, table: str, changes: dict[str, Any]) -> None:
+    put(conn, table, changes)
+
+
+def test_every_check_is_tried(conn: Connection) -> None:
+    rows = conn.execute("""
+        SELECT conrelid::regclass::text, conname FROM pg_constraint
+         WHERE connamespace = 'rowhook'::regnamespace AND contype = 'c' AND conparentid = 0
+           AND conrelid NOT IN (SELECT inhrelid FROM pg_inherits)
+    """).fetchall()
+    tried = {(f"rowhook.{table}", rule) for table, rule, _ in REFUSED}
+    elsewhere = {("rowhook.cursor", "there_is_one"), ("rowhook.cursor", "window_is_whole"), ("rowhook.probe", "there_is_one")}
+    assert set(rows) == tried | elsewhere
+
+
+def test_an_event_goes_to_an_endpoint_once(conn: Connection) -> None:
+    put(conn, "delivery", {})
+    with pytest.raises(psycopg.errors.UniqueViolation, match="delivery_once_per_endpoint"):
+        put(conn, "delivery", {})
+
+
+def test_an_attempt_is_numbered_once(conn: Connection) -> None:
+    put(conn, "attempt", {})
+    with pytest.raises(psycopg.errors.UniqueViolation, match="attempt_pkey"):
+        put(conn, "attempt", {"error_class": "reset", "status_code": None})
+
+
+@pytest.mark.parametrize("table", ["cursor", "probe"])
+def test_there_is_one_cursor_and_one_probe(conn: Connection, table: str) -> None:
+    assert one(conn, f"SELECT count(*) FROM rowhook.{table}") == 1
+    with pytest.raises(psycopg.errors.CheckViolation, match="there_is_one"):
+        conn.execute(f"UPDATE rowhook.{table} SET singleton = false")
+
+
+@pytest.mark.parametrize(
+    "half", ["target = pg_current_snapshot()", "position = 1", "fresh_from = 1", "position = 1, fresh_from = 1"]
+)
+def test_the_cursors_window_is_there_as_a_whole_or_not_at_all(conn: Connection, half: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="window_is_whole"):
+        conn.execute(f"UPDATE rowhook.cursor SET {half}")
+    conn.execute("UPDATE rowhook.cursor SET target = pg_current_snapshot(), position = 1, fresh_from = 1")
+
+
+def test_the_ring_of_slots_takes_every_day(conn: Connection) -> None:
+    """Ten partitions; the slot is the number of the day, modulo ten, so no day lacks one."""
+    for slot in range(10):
+        conn.execute("INSERT INTO rowhook.event (op, type, slot) VALUES ('emit', 'a', %s)", [slot])
+    assert one(conn, "SELECT count(DISTINCT tableoid) FROM rowhook.event") == 10
+    today = "(floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint % 10)"
+    before = one(conn, f"SELECT {today}")
+    conn.execute("INSERT INTO rowhook.event (op, type) VALUES ('emit', 'now')")
+    slot = one(conn, "SELECT slot FROM rowhook.event WHERE type = 'now'")
+    assert slot in (before, one(conn, f"SELECT {today}"))
+
+
+def test_the_slot_is_that_of_the_moment_not_of_the_transactions_start(conn: Connection) -> None:
+    """now() would put a late commit into a slot that is about to be emptied."""
+    default = one(
+        conn,
+        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum"
+        " WHERE adrelid = 'rowhook.event'::regclass AND attname = 'slot'",
+    )
+    assert "clock_timestamp()" in default
+
+
+UNCOMMENTED = """
+SELECT format('%s %s', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relname)
+  FROM pg_class AS c
+ WHERE c.relnamespace = 'rowhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND obj_description(c.oid, 'pg_class') IS NULL
+UNION ALL
+SELECT format('column %s.%s', c.relname, a.attname)
+  FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.relnamespace = 'rowhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND col_description(c.oid, a.attnum) IS NULL
+UNION ALL
+SELECT format('function %s', p.oid::regprocedure) FROM pg_proc AS p
+ WHERE p.pronamespace = 'rowhook'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+UNION ALL
+SELECT 'schema' WHERE obj_description('rowhook'::regnamespace, 'pg_namespace') IS NULL
+UNION ALL
+SELECT 'doorbell' WHERE obj_description('rowhook.doorbell'::regclass, 'pg_class') IS NULL
+"""
+
+
+def test_everything_in_the_schema_says_what_it_is(conn: Connection, finmind: str) -> None:
+    assert conn.execute(UNCOMMENTED).fetchall() == []
+
+
+def test_no_function_of_the_schema_trusts_the_callers_search_path(conn: Connection, finmind: str) -> None:
+    loose = conn.execute("""
+        SELECT oid::regprocedure::text FROM pg_proc
+         WHERE pronamespace = 'rowhook'::regnamespace
+           AND proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'
+    """).fetchall()
+    assert loose == []
+
+
+def test_only_trigger_functions_run_as_their_owner_and_that_is_the_role_without_power(conn: Connection, finmind: str) -> None:
+    definers = conn.execute("""
+        SELECT DISTINCT prorettype = 'trigger'::regtype, proowner::regrole::text FROM pg_proc
+         WHERE pronamespace = 'rowhook'::regnamespace AND prosecdef
+    """).fetchall()
+    assert definers == [(True, "rowhook_capture")]
+
+
+def test_the_role_of_captures_can_do_nothing_but_insert_events_and_read_the_bell(conn: Connection) -> None:
+    role = conn.execute(
+        "SELECT rolsuper, rolcanlogin, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication FROM pg_roles"
+        " WHERE rolname = 'rowhook_capture'"
+    ).fetchall()
+    assert role == [(False,) * 6]
+    granted = conn.execute("""
+        SELECT c.relname::text, a.privilege_type FROM pg_class AS c, aclexplode(c.relacl) AS a
+         WHERE a.grantee = 'rowhook_capture'::regrole ORDER BY 1, 2
+    """).fetchall()
+    assert granted == [("capture_failure", "INSERT"), ("doorbell", "SELECT"), ("event", "INSERT")]
+    assert not one(conn, "SELECT has_schema_privilege('rowhook_capture', 'rowhook', 'CREATE')")
