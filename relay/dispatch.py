@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from relay.database import Row, Session, Transaction
 from relay.errors import DatabaseLost, LeaseLost
-from relay.model import Room
+from relay.model import ROLE_KEY, Room
 
 log = logging.getLogger(__name__)
 
-ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
 LAST_ID = 2**63 - 1
 
 

@@ -14,6 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import psycopg
+
 from relay.database import Session, translated
 from relay.errors import DatabaseLost
 
@@ -100,8 +102,13 @@ class Doorbell:
         """Ring the own bell through a real trigger: False when no ring arrived (a pooler in between, a missing right)."""
         await self.arm()
         self.bell.clear()
-        await self._session.rows("doorbell.probe")
-        return await self.bell.wait(timeout)
+        try:
+            await self._session.rows("doorbell.probe")
+            return await self.bell.wait(timeout)
+        except psycopg.errors.InsufficientPrivilege:
+            return False  # Postgres 15 refuses the writer; later ones read NULL and never ring
+        finally:
+            await self.disarm()
 
     async def has_two_phase(self) -> bool:
         """Whether writers may PREPARE: then they never ring."""
@@ -142,6 +149,7 @@ class Doorbell:
             log.error("an event was found for which nobody rang", extra={"missed_rings": self.missed_rings})
 
     async def _poll(self, look: Callable[[], Awaitable[bool]]) -> None:
+        self.bell.clear()
         pause = IDLE_POLL
         while not await look():
             if await self.bell.wait(pause):

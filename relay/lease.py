@@ -19,6 +19,7 @@ import psycopg
 
 from relay.database import Session, application_name
 from relay.errors import DatabaseLost, LeaseLost
+from relay.model import ROLE_KEY
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,13 @@ def tag(instance: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a beat learnt: peers alive, dead and frozen, work of the dead lying about, seconds until parked work is due."""
+    """What a beat learnt: peers alive, dead, frozen; work of the dead; whether a dispatcher is wanted; seconds to the next due work."""
 
     peers: int
     dead: tuple[int, ...]
     frozen: tuple[int, ...]
     orphans: bool
+    role_is_free: bool
     next_due: float | None
 
 
@@ -85,15 +87,20 @@ class Lease:
     async def beat(self) -> Report:
         """A sign of life. Raises LeaseLost when a peer has declared this instance dead, DatabaseLost when it can't be said."""
         started = clock()
-        if started - self._beaten >= STALE_AFTER:
-            self._lost = True
-            raise LeaseLost(f"instance {tag(self.id)} gave no sign of life for {started - self._beaten:.1f} s")
-        row = await self._house.row("lease.beat", {"instance": self.id, "frozen_after": timedelta(seconds=FROZEN_AFTER)})
+        row = await self._house.row(
+            "lease.beat", {"instance": self.id, "role": ROLE_KEY, "frozen_after": timedelta(seconds=FROZEN_AFTER)}
+        )
         if not row["alive"]:
             self._lost = True
             raise LeaseLost(f"instance {tag(self.id)} was declared dead")
+        # Asked after the answer: a lapse, however it came about, may have refused requests, whose leases a new tenure gives back.
+        if clock() - self._beaten >= STALE_AFTER:
+            self._lost = True
+            raise LeaseLost(f"instance {tag(self.id)} gave no sign of life for {clock() - self._beaten:.1f} s")
         self._beaten = started
-        return Report(row["peers"], tuple(row["dead"]), tuple(row["frozen"]), row["orphans"], row["next_due"])
+        return Report(
+            row["peers"], tuple(row["dead"]), tuple(row["frozen"]), row["orphans"], row["role_is_free"], row["next_due"]
+        )
 
     async def tend(self, report: Report) -> bool:
         """End the frozen, bury the dead; True when there may be work to reclaim."""

@@ -40,7 +40,7 @@ SELECT quote_ident(n.nspname)
  WHERE c.relname = '{RECORD}' AND c.relkind = 'r' AND c.relpersistence <> 't'
  ORDER BY c.oid = pg_catalog.to_regclass('{RECORD}') DESC, n.nspname = 'public' DESC, n.nspname
  LIMIT 1
-"""
+"""  # noqa: S608 - a constant
 
 log = logging.getLogger(__name__)
 logging.getLogger("yoyo").setLevel(logging.CRITICAL)  # its progress is no news to anyone

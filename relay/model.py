@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from relay.sign import Secret
 
+ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
+
 
 class ErrorClass(StrEnum):
     """Why an attempt failed; the same names as the CHECK on rowhook.attempt."""

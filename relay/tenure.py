@@ -28,7 +28,7 @@ from relay.model import Result, Room, State
 log = logging.getLogger(__name__)
 
 MOST_EVENTS = 1000  # a chunk: one short transaction
-STANDBY_POLL = 5.0  # a standby also tries when it sees a peer die
+STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
 STUCK_AFTER = 0.05  # without room for so long events are parked rather than kept waiting
 
@@ -102,6 +102,8 @@ class Tenure:
         while True:
             report = await self.lease.beat()
             self._peers = report.peers
+            if report.role_is_free:
+                self._role_may_be_free.set()
             if await self.lease.tend(report):
                 self._role_may_be_free.set()
                 if freed := await self.claimer.reclaim():

@@ -28,7 +28,7 @@ def print_claims(console: Console, claims: Sequence[Claim]) -> None:
     console.print(table)
     for claim in claims:
         if claim.detail:
-            console.print(f"{claim.text}: {claim.detail}", style="red", markup=False, soft_wrap=True)
+            console.print(f"  {claim.text}: {claim.detail}", style="red", markup=False, soft_wrap=True)
     held = sum(claim.holds for claim in claims)
     style = "bold green" if held == len(claims) else "bold red"
     verdict = f"{held} of {len(claims)} claims hold."

@@ -24,9 +24,10 @@ SELECT c.target IS NOT NULL OR c.system_identifier <> %(system)s
 
 -- name: open_window
 -- The target is this statement's snapshot; the chunks are read later, never earlier. Where the window begins, in event ids: among
--- the transactions that were in progress at "seen" (late), and among those that began after it (fresh).
+-- the transactions that were in progress at "seen" (late), and among those that began after it (fresh). "+ 0": for min(id) by
+-- itself the planner walks the primary key from the first event ever; so it reads (xid, id), and of it only the window.
 SELECT t.target::text AS target,
-       (SELECT min(e.id) FROM rowhook.event AS e
+       (SELECT min(e.id + 0) FROM rowhook.event AS e
          WHERE e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(t.target)
            AND pg_visible_in_snapshot(e.xid, t.target)) AS fresh_from,
        (SELECT min(e.id) FROM pg_snapshot_xip(%(seen)s::pg_snapshot) AS x (xid) JOIN rowhook.event AS e ON e.xid = x.xid
@@ -99,7 +100,7 @@ UPDATE rowhook.cursor
 
 -- name: reseed
 -- Another cluster: its transaction ids mean nothing to "seen". What is open gets its deliveries (parked), ids that would come into
--- a window once more are frozen, and the cursor begins anew. ON CONFLICT: what had deliveries keeps them.
+-- a window once more (not begun here yet, or in progress) are frozen, and the cursor begins anew. ON CONFLICT: what had deliveries keeps them.
 WITH open AS MATERIALIZED (
     SELECT e.id, e.slot, e.type, e.tenant, e.op FROM rowhook.event AS e, rowhook.cursor AS c
      WHERE e.id > c.highest_id OR NOT pg_visible_in_snapshot(e.xid, c.seen)
@@ -116,7 +117,7 @@ WITH open AS MATERIALIZED (
      ORDER BY o.id, w.endpoint_id
     ON CONFLICT DO NOTHING RETURNING id
 ), frozen AS (
-    UPDATE rowhook.event AS e SET xid = '3'::xid8 WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) RETURNING e.id
+    UPDATE rowhook.event AS e SET xid = '3'::xid8 WHERE NOT pg_visible_in_snapshot(e.xid, pg_current_snapshot()) RETURNING e.id
 ), moved AS (
     UPDATE rowhook.cursor AS c
        SET seen = pg_current_snapshot(), target = NULL, position = NULL, fresh_from = NULL, system_identifier = %(system)s,

@@ -24,6 +24,7 @@ SELECT EXISTS (SELECT FROM beat) AS alive,
                 AND i.id IN (SELECT h.id FROM held AS h)
                 AND i.beat_at < clock_timestamp() - %(frozen_after)s::interval) AS frozen,
        (SELECT count(*) FROM rowhook.instance AS i WHERE i.state = 'live' AND i.id <> %(instance)s) AS peers,
+       %(role)s NOT IN (SELECT h.id FROM held AS h) AS role_is_free,
        EXISTS (SELECT FROM rowhook.delivery AS d WHERE d.state = 'leased'
                   AND NOT EXISTS (SELECT FROM rowhook.instance AS i WHERE i.id = d.instance_id AND i.state = 'live')) AS orphans,
        (SELECT extract(epoch FROM min(n.due_at) - clock_timestamp())::float8

@@ -18,6 +18,7 @@ import pytest
 from psycopg.rows import dict_row
 
 import relay.database
+from relay.model import Delivery, Endpoint
 from relay.sign import new_secret
 from tests.conftest import Connection
 from tests.pipeline.relays import LocalRelay, RelayProcess
@@ -36,7 +37,9 @@ class Hook:
 
 
 class AddHook(Protocol):
-    def __call__(self, url: str, events: Sequence[str] = ("*",), connection: Connection | None = None, **columns: Any) -> Hook: ...
+    def __call__(
+        self, url: str, events: Sequence[str] = ("*",), connection: Connection | None = None, **columns: Any
+    ) -> Hook: ...
 
 
 @pytest.fixture
@@ -208,6 +211,26 @@ def instance(conn: Connection) -> Callable[[], int]:
     return instance
 
 
+@pytest.fixture
+def delivery(conn: Connection) -> Callable[..., Delivery]:
+    """Rows of deliveries, each of an event of its own, as a relay holds them; leased unless told otherwise."""
+
+    def delivery(hook: Hook, number: int = 1, instance: int = 1001) -> Delivery:
+        row = run_text(
+            conn,
+            "WITH e AS (INSERT INTO rowhook.event (op, type, data) VALUES ('emit', 'a.b', '1') RETURNING *),"
+            " d AS (INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, instance_id, attempts, leased_at)"
+            "       SELECT e.id, e.slot, %(hook)s, 'leased', %(instance)s, %(number)s, now() FROM e RETURNING *)"
+            " SELECT d.id, d.created_at, e.id AS event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key,"
+            "        e.moved, e.data::text AS data, e.previous::text AS previous FROM e, d",
+            {"hook": hook.id, "instance": instance, "number": number},
+        )[0]
+        endpoint = Endpoint(hook.id, hook.public_id, 1, "http://127.0.0.1:9/", (), (), (), 5.0, 10)
+        return Delivery(endpoint=endpoint, instance_id=instance, number=number, failures=0, free_tries=0, webhook_id=None, **row)
+
+    return delivery
+
+
 def waits_for_lock(connection: Connection, of: Connection) -> bool:
     """Whether the other connection's backend waits for a lock."""
     return bool(
@@ -219,3 +242,13 @@ def waits_for_lock(connection: Connection, of: Connection) -> bool:
     )
 
 
+ASLEEP = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE 'rowhook dispatch %' AND state = 'idle' AND query LIKE '%AS found%'
+   AND pg_sequence_last_value('rowhook.doorbell') > extract(epoch FROM clock_timestamp()) * 1000
+"""
+
+
+def asleep(connection: Connection) -> bool:
+    """Whether a dispatcher has armed the bell and looked: only a ring wakes it now."""
+    return bool(one(connection, ASLEEP))

@@ -22,7 +22,7 @@ from relay.errors import ConfigError
 from relay.model import Room
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
-from tests.pipeline.conftest import AddHook, MutateQuery, add_user, amounts, one, spend, waits_for_lock
+from tests.pipeline.conftest import AddHook, MutateQuery, add_user, amounts, asleep, one, spend, waits_for_lock
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -112,7 +112,7 @@ class WaitsForNobody(Doorbell):
 
 
 async def test_a_writer_that_saw_the_bell_unarmed_is_waited_for(bench: Bench, writer: Connection, user_id: int) -> None:
-    """1 W inserts, reads the flag: not armed. 2 R arms, sees W's lock, looks: nothing. 3 W commits, and rings nobody. 4 R finds it."""
+    """1 W inserts; the flag is not armed. 2 R arms, sees W's lock, looks: nothing. 3 W commits, rings nobody. 4 R finds it."""
     spend(writer, user_id)
     doorbell = Doorbell(bench.session, bench.bell)
     sleeping = asyncio.create_task(doorbell.sleep(bench.look))
@@ -142,7 +142,7 @@ async def test_mutant_that_waits_for_nobody_misses_that_writer_until_renewal(
 async def test_locks_are_asked_for_before_the_look_never_after(
     bench: Bench, writer: Connection, user_id: int, kind: type[Doorbell]
 ) -> None:
-    """1 W inserts: flag not armed. 2 R arms. 3 R's first question. 4 W commits. 5 R's second question. Looking second finds it."""
+    """1 W inserts: flag not armed. 2 R arms. 3 R's first question. 4 W commits. 5 R's second one."""
     spend(writer, user_id)
     doorbell = kind(bench.session, bench.bell)
     questions = 0
@@ -349,17 +349,19 @@ def test_taking_over_is_listen_then_the_full_cycle_and_nothing_in_between_is_los
     conn: Connection,
     user_id: int,
 ) -> None:
-    """1 A dispatches, B stands by. 2 A is killed while its bell is armed. 3 An event commits and rings nobody. 4 B delivers it."""
+    """1 A dispatches, B stands by. 2 A is killed while its bell is armed. 3 An event commits, rings nobody. 4 B delivers."""
     add_hook(receiver.url())
     dispatcher = processes().start()
-    eventually(lambda: armed(conn), what="the bell is armed")
+    eventually(lambda: asleep(conn), what="the dispatcher sleeps")
     relays()
+    eventually(lambda: armers, what="the standby listens")
     assert {what for what, _ in armers} == {"listen"}
     dispatcher.kill()
     spend(conn, user_id, [7])
     receiver.wait_for(1, timeout=4)
     spend(conn, user_id, [8])
     receiver.wait_for(2, timeout=PROMPT)
+    eventually(lambda: asleep(conn))
     done = [what for what, _ in armers]
     assert done.index("listen") < done.index("doorbell.arm") < done.index("doorbell.holders") < done.index("dispatch.peek")
 
@@ -367,23 +369,14 @@ def test_taking_over_is_listen_then_the_full_cycle_and_nothing_in_between_is_los
 def test_an_orderly_end_hands_the_bell_over_within_two_seconds(
     relays: Callable[..., LocalRelay], receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int
 ) -> None:
-    """1 A dispatches, B stands by. 2 A stops in order and disarms. 3 An event commits: nobody rings. 4 B delivers it soon."""
+    """1 A dispatches, B stands by. 2 A stops in order and disarms. 3 An event commits: nobody rings. 4 B delivers."""
     add_hook(receiver.url())
     first = relays()
-    eventually(lambda: armed(conn), what="the bell is armed")
+    eventually(lambda: asleep(conn), what="the dispatcher sleeps")
     relays()
     first.stop()
     spend(conn, user_id)
     receiver.wait_for(1, timeout=3)
-
-
-def armed(connection: Connection) -> bool:
-    return bool(
-        one(
-            connection,
-            "SELECT coalesce(pg_sequence_last_value('rowhook.doorbell'), 0) > extract(epoch FROM clock_timestamp()) * 1000",
-        )
-    )
 
 
 async def test_a_look_skipped_for_the_cursors_lock_is_not_taken_for_nothing_there(
@@ -411,11 +404,11 @@ def test_an_event_that_came_while_the_cursor_was_locked_is_delivered_when_it_is_
 ) -> None:
     add_hook(receiver.url())
     relays()
-    eventually(lambda: armed(conn))
+    eventually(lambda: asleep(conn))
     locker = connect(autocommit=False)
     locker.execute("SELECT FROM rowhook.cursor FOR UPDATE")
     spend(conn, user_id)
-    eventually(lambda: not armed(conn), what="the ring was heard")
+    eventually(lambda: not asleep(conn), what="the ring was heard")
     assert not receiver.requests
     locker.commit()
     receiver.wait_for(1, timeout=PROMPT)
@@ -425,7 +418,7 @@ def test_a_standby_never_blocks_in_pg_advisory_lock_nor_pins_xmin(
     relays: Callable[..., LocalRelay], conn: Connection, connect: Connect, user_id: int
 ) -> None:
     relays(), relays()
-    eventually(lambda: armed(conn))
+    eventually(lambda: asleep(conn))
     # What the standby's sessions last did is done: none waits, none holds a snapshot.
     assert one(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == 0
     pinned = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook %' AND backend_xmin IS NOT NULL"
@@ -463,7 +456,7 @@ def test_a_relay_that_cannot_hear_its_own_bell_refuses_to_start(
 
     monkeypatch.setattr(Doorbell, "test", believes)
     mutant = relays()
-    eventually(lambda: armed(conn))
+    eventually(lambda: asleep(conn))
     assert mutant.running, "without the test nobody would notice"
 
 

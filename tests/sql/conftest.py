@@ -119,7 +119,8 @@ def warnings(conn: Connection) -> list[Warned]:
 @pytest.fixture
 def user_id(conn: Connection, finmind: str) -> int:
     """FinMind's first user."""
-    return one(conn, "INSERT INTO users (email, password_hash) VALUES ('a@example.com', 'secret-hash') RETURNING id")
+    insert = "INSERT INTO users (email, password_hash) VALUES ('a@example.com', 'secret-hash') RETURNING id"
+    return int(one(conn, insert))
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.cluster import Cluster
 from tests.conftest import Connection
 from tests.sql.conftest import one
 
@@ -134,32 +136,50 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster, template: str) -> Iterator[Connection]:
+    """One database for all the rows that this module tries to store."""
+    database = cluster.create_database(template=template)
+    with cluster.connect(database) as connection:
+        yield connection
+    cluster.drop_database(database)
+
+
+@pytest.fixture
+def scratch(shared: Connection) -> Iterator[Connection]:
+    """A transaction in it that is rolled back."""
+    with shared.transaction(force_rollback=True):
+        yield shared
+
+
 def put(conn: Connection, table: str, changes: dict[str, Any]) -> None:
     row = {**WHOLE[table], **changes}
-    names = ", ".join(row)
     if table == "secret":
-        conn.execute("INSERT INTO rowhook.endpoint (url) VALUES ('https://example.com')")
-    conn.execute(f"INSERT INTO rowhook.{table} ({names}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+        owner = "INSERT INTO rowhook.endpoint (url) VALUES ('https://example.com') RETURNING id"
+        row["endpoint_id"] = one(conn, owner)
+    values = ", ".join(["%s"] * len(row))
+    with conn.transaction():
+        conn.execute(f"INSERT INTO rowhook.{table} ({', '.join(row)}) VALUES ({values})", list(row.values()))
 
 
 @pytest.mark.parametrize(("table", "rule", "changes"), REFUSED)
 def test_a_bad_state_is_refused_by_the_rule_named_after_it(
-    conn: Connection, table: str, rule: str, changes: dict[str, Any]
+    scratch: Connection, table: str, rule: str, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(psycopg.errors.CheckViolation) as caught:
-        put(conn, table, changes)
+        put(scratch, table, changes)
     violated = caught.value.diag.constraint_name
     # Of several rules that a state breaks Postgres names one; it is the expected one when the others are gone.
     while violated != rule:
-        conn.execute(f"ALTER TABLE rowhook.{table} DROP CONSTRAINT {violated}")
+        scratch.execute(f"ALTER TABLE rowhook.{table} DROP CONSTRAINT {violated}")
         with pytest.raises(psycopg.errors.CheckViolation) as caught:
-            put(conn, table, changes)
+            put(scratch, table, changes)
         violated = caught.value.diag.constraint_name
 
 
 @pytest.mark.parametrize(("table", "changes"), ACCEPTED)
-def test_a_good_state_is_stored(conn: Connection, table: str, changes: dict[str, Any]) -> None:
-    put(conn, table, changes)
+def test_a_good_state_is_stored(scratch: Connection, table: str, changes: dict[str, Any]) -> None:
+    put(scratch, table, changes)
 
 
 def test_every_check_is_tried(conn: Connection) -> None:

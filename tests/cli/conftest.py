@@ -1,0 +1,157 @@
+"""The real command in a process of its own, in an empty folder, with nothing of ours in its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.conftest import Connect, Connection
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "relay"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    arguments: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def refused(self, *expected: str) -> str:
+        """A user's mistake: exit 2, nothing on stdout, one line on stderr that holds all of this."""
+        assert self.code == 2, self
+        assert self.out == ""
+        (line,) = self.err.splitlines()
+        assert "Traceback" not in line
+        for text in expected:
+            assert text in line, f"{text!r} is not in {line!r}"
+        return line
+
+
+class Rowhook(Protocol):
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = ..., input: str | None = ..., ok: bool = ...) -> Done: ...
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Enough to run, whatever the machine's own settings are."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **variables}
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path) -> Path:
+    """Where commands run: outside the clone."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def anywhere(in_folder: Path) -> Rowhook:
+    """Run a command without any setting."""
+
+    def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=in_folder,
+            env=environment(**(env or {})),
+            input=input if input is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        result = Done(arguments, done.returncode, done.stdout, done.stderr)
+        if ok:
+            assert result.code == 0, result
+        return result
+
+    return run
+
+
+@pytest.fixture
+def rowhook(anywhere: Rowhook, request: pytest.FixtureRequest) -> Rowhook:
+    """Run a command against the test's database; it must succeed if `ok`."""
+    database = request.getfixturevalue("empty_dsn" if "empty_dsn" in request.fixturenames else "dsn")
+
+    def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
+        return anywhere(*arguments, env={"DATABASE_URL": database, **(env or {})}, input=input, ok=ok)
+
+    return run
+
+
+@pytest.fixture
+def endpoint(rowhook: Rowhook) -> str:
+    """The id of an endpoint that wants everything."""
+    return str(rowhook("endpoint", "add", "https://example.com/hook", "--json", ok=True).json["id"])
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An event and its delivery, by public ids and by the delivery's own."""
+
+    event: str
+    delivery: str
+    id: int
+
+
+@pytest.fixture
+def deliver(conn: Connection) -> Callable[..., Sent]:
+    """Write an event and a delivery in some state, with attempts that failed, as a relay would have left them."""
+
+    def deliver(endpoint: str, state: str = "dead", attempts: int = 0, age: str = "0", type: str = "expense.created") -> Sent:
+        ended = state not in ("pending", "leased")
+        (event,) = conn.execute("SELECT rowhook.emit(%s, '{}', '42', '7')", [type]).fetchone() or ()
+        row = conn.execute(
+            """
+            INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, created_at, state, attempts, failures, due_at, leased_at,
+                                          ended_at, instance_id)
+            SELECT e.id, e.slot, p.id, now() - %(age)s::interval, %(state)s, %(attempts)s, %(attempts)s,
+                   CASE WHEN %(state)s = 'pending' THEN now() END, CASE WHEN %(state)s = 'leased' THEN now() END,
+                   CASE WHEN %(ended)s THEN now() END, CASE WHEN %(state)s = 'leased' THEN 1 END
+              FROM rowhook.event AS e, rowhook.endpoint AS p
+             WHERE rowhook.public_id('evt', e.occurred_at, e.id, e.slot) = %(event)s AND p.public_id = %(endpoint)s
+            RETURNING id, rowhook.public_id('dlv', created_at, id)
+            """,
+            {"age": age, "state": state, "attempts": attempts, "ended": ended, "event": event, "endpoint": endpoint},
+        ).fetchone()
+        assert row is not None
+        conn.execute(
+            """
+            INSERT INTO rowhook.attempt (delivery_id, instance_id, started_at, duration, number, status_code, error_class, error,
+                                         response_excerpt)
+            SELECT %s, 1, now(), interval '12.345 ms', n, 503, 'http_5xx', 'Service Unavailable', E'\x1b[31mgo away\n'
+              FROM generate_series(1, %s) AS n
+            """,
+            [row[0], attempts],
+        )
+        return Sent(str(event), str(row[1]), int(row[0]))
+
+    return deliver
+
+
+@pytest.fixture
+def heard(connect: Connect) -> Callable[[], int]:
+    """How many notifications relays would have had since the last call."""
+    connection = connect()
+    connection.execute("LISTEN rowhook_work")
+
+    def count() -> int:
+        return len(list(connection.notifies(timeout=0.2)))
+
+    return count
