@@ -42,7 +42,7 @@ def tag(instance: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a beat learnt: peers alive, dead, frozen; work of the dead; whether a dispatcher is wanted; seconds to the next due work."""
+    """What a beat learnt of the others, and the seconds until parked work is due."""
 
     peers: int
     dead: tuple[int, ...]
