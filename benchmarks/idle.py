@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.programs import RelayProcess
@@ -22,6 +23,7 @@ SECONDS = {Size.TINY: 2.0, Size.QUICK: 35.0, Size.NORMAL: 60.0, Size.FULL: 300.0
 SETTLE = {Size.TINY: 0.5, Size.QUICK: 8.0, Size.NORMAL: 8.0, Size.FULL: 20.0}
 
 LOGGING = {"logging_collector": "on", "log_destination": "jsonlog", "log_directory": "log", "log_statement": "all"}
+LOGGED = re.compile(r"(?s)(?:statement|execute [^:]*): (.*)")
 NOWHERE = "http://127.0.0.1:9/"
 AGAINST = "a relay without a bell, which polls"
 
@@ -35,7 +37,7 @@ class Scene:
     _read: int = 0
     _lsn: str = "0/0"
     _cpu: list[float] = field(default_factory=list)
-    statements: Counter[str] = field(default_factory=Counter)
+    statements: Counter[tuple[str, str]] = field(default_factory=Counter)
     wal: float = 0.0
     cpu: list[float] = field(default_factory=list)
 
@@ -50,17 +52,17 @@ class Scene:
         for line in self._log()[self._read :]:
             entry = json.loads(line)
             name = str(entry.get("application_name", ""))
-            if name.startswith("rowhook") and str(entry.get("message", "")).startswith(("statement: ", "execute ")):
-                self.statements[name] += 1
+            statement = LOGGED.match(str(entry.get("message", "")))
+            if name.startswith("rowhook") and statement:
+                self.statements[name, " ".join(statement[1].split())[:50]] += 1
 
     def statements_by_relay(self) -> list[Counter[str]]:
-        """Per relay (the tag in the name of its sessions): statements by the purpose of the session. Most first."""
+        """Per relay (the tag in its sessions' names): statements, by session and how they begin. The dispatcher first."""
         by_tag: dict[str, Counter[str]] = {}
-        for name, count in self.statements.items():
-            _, _, rest = name.partition(" ")
-            purpose, _, tag = rest.partition(" ")
-            by_tag.setdefault(tag, Counter())[purpose] += count
-        return sorted(by_tag.values(), key=lambda c: c["dispatch"], reverse=True)
+        for (name, statement), count in self.statements.items():
+            purpose, tag = name.split(" ")[1:] if name.count(" ") == 2 else (name, "")
+            by_tag.setdefault(tag, Counter())[f"{purpose}: {statement}"] += count
+        return sorted(by_tag.values(), key=_arms, reverse=True)
 
     def _log(self) -> list[str]:
         return [line for file in sorted((self.server.data / "log").glob("*.json")) for line in file.read_text().splitlines()]
@@ -95,12 +97,23 @@ def _scene(stack: contextlib.ExitStack, relays: int, prepared: int) -> Scene:
     return Scene(server, [stack.enter_context(RelayProcess(server.dsn(database))) for _ in range(relays)])
 
 
+def _arms(statements: Counter[str]) -> int:
+    """How often a relay did what only the dispatcher does."""
+    return sum(count for text, count in statements.items() if "ho has written events" in text)
+
+
 def _figures(alone: Scene, pair: Scene, polling: Scene, wall: float) -> list[Figure]:
     base = polling.statements_by_relay()[0]
 
     def queries(metric: str, counts: Counter[str], bar: Bar | None) -> Figure:
-        note = ", ".join(f"{purpose} {count / wall:.2f}/s" for purpose, count in counts.most_common() if count)
-        return figure("idle", metric, "queries/s", [counts.total() / wall], AGAINST, [base.total() / wall], bar, note)
+        sessions: Counter[str] = Counter()
+        for statement, count in counts.items():
+            sessions[statement.partition(":")[0]] += count
+        note = ", ".join(f"{session} {count / wall:.2f}/s" for session, count in sessions.most_common())
+        found = figure("idle", metric, "queries/s", [counts.total() / wall], AGAINST, [base.total() / wall], bar, note)
+        if found.verdict != "missed":
+            return found
+        return replace(found, note="; ".join([note, *(f"{count} × {text}" for text, count in counts.most_common(8))]))  # noqa: RUF001
 
     def cpu(metric: str, seconds: float, bar: Bar | None) -> Figure:
         return figure("idle", metric, "% of a core", [100 * seconds / wall], AGAINST, [100 * polling.cpu[0] / wall], bar)

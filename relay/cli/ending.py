@@ -63,8 +63,10 @@ def usage_line(error: Any) -> str:
     if error.ctx is None:
         return said
     command = error.ctx.command
+    options = [max(p.opts, key=len) for p in command.params if p.param_type_name == "option"]
     if subcommands := getattr(command, "commands", None):
-        return f"{said}; the commands of {error.ctx.command_path} are {', '.join(subcommands)}"
-    takes = [piece.strip("{}") for piece in command.collect_usage_pieces(error.ctx) if piece != command.options_metavar]
-    takes += [max(p.opts, key=len) for p in command.params if p.param_type_name == "option"]
-    return f"{said}; {error.ctx.command_path} takes {' '.join(takes)}"
+        takes = [*options, "or a command:", ", ".join(subcommands)]
+    else:
+        pieces = command.collect_usage_pieces(error.ctx)
+        takes = [piece.strip("{}") for piece in pieces if piece != command.options_metavar] + options
+    return f"{said}; {error.ctx.command_path} takes {' '.join(takes) or 'neither arguments nor options'}"

@@ -20,7 +20,8 @@ Connection = psycopg.Connection[DictRow]
 FOR_WORK = {"search_path": "pg_catalog, pg_temp", "lock_timeout": "10s", "statement_timeout": "60s"}
 # A capture's table is looked up as the application would; installing has a lock_timeout of its own.
 FOR_CAPTURE = {"statement_timeout": "0"}
-FOR_BOTH = {"timezone": "UTC", "idle_in_transaction_session_timeout": "0"}
+# What a role or database may have set otherwise, and psycopg reads in these forms only.
+FOR_BOTH = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "idle_in_transaction_session_timeout": "0"}
 
 
 def settings() -> Settings:

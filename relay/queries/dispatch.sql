@@ -15,11 +15,13 @@ SELECT c.seen::text AS seen, c.target::text AS target, c.position, c.fresh_from,
   FROM rowhook.cursor AS c FOR UPDATE SKIP LOCKED
 
 -- name: peek
--- Is anything new? One statement without a lock, for an idle relay.
+-- Is anything new? One statement without a lock, for an idle relay. LATERAL with LIMIT: each late transaction is looked up by itself,
+-- where a join may read all events.
 SELECT c.target IS NOT NULL OR c.system_identifier <> %(system)s
     OR EXISTS (SELECT FROM rowhook.event AS e
                 WHERE e.xid >= pg_snapshot_xmax(c.seen) AND e.xid < pg_snapshot_xmax(pg_current_snapshot()))
-    OR EXISTS (SELECT FROM pg_snapshot_xip(c.seen) AS x (xid) JOIN rowhook.event AS e ON e.xid = x.xid) AS found
+    OR EXISTS (SELECT FROM pg_snapshot_xip(c.seen) AS x (xid)
+                CROSS JOIN LATERAL (SELECT FROM rowhook.event AS e WHERE e.xid = x.xid LIMIT 1) AS e) AS found
   FROM rowhook.cursor AS c
 
 -- name: open_window
@@ -30,8 +32,10 @@ SELECT t.target::text AS target,
        (SELECT min(e.id + 0) FROM rowhook.event AS e
          WHERE e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(t.target)
            AND pg_visible_in_snapshot(e.xid, t.target)) AS fresh_from,
-       (SELECT min(e.id) FROM pg_snapshot_xip(%(seen)s::pg_snapshot) AS x (xid) JOIN rowhook.event AS e ON e.xid = x.xid
-         WHERE pg_visible_in_snapshot(e.xid, t.target)) AS late_from
+       (SELECT min(e.id) FROM pg_snapshot_xip(%(seen)s::pg_snapshot) AS x (xid)
+         CROSS JOIN LATERAL (SELECT e.id FROM rowhook.event AS e
+                              WHERE e.xid = x.xid AND pg_visible_in_snapshot(e.xid, t.target)
+                              ORDER BY e.id LIMIT 1) AS e) AS late_from
   FROM (SELECT pg_current_snapshot() AS target) AS t
 
 -- name: dispatch

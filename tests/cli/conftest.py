@@ -116,11 +116,11 @@ def deliver(conn: Connection) -> Callable[..., Sent]:
 
     def deliver(endpoint: str, state: str = "dead", attempts: int = 0, age: str = "0", type: str = "expense.created") -> Sent:
         ended = state not in ("pending", "leased")
-        (event,) = conn.execute("SELECT rowhook.emit(%s, '{}', '42', '7')", [type]).fetchone() or ()
+        ((event,),) = conn.execute("SELECT rowhook.emit(%s, '{}', '42', '7')", [type]).fetchall()
         row = conn.execute(
             """
-            INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, created_at, state, attempts, failures, due_at, leased_at,
-                                          ended_at, instance_id)
+            INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, created_at, state, attempts, failures, due_at,
+                                          leased_at, ended_at, instance_id)
             SELECT e.id, e.slot, p.id, now() - %(age)s::interval, %(state)s, %(attempts)s, %(attempts)s,
                    CASE WHEN %(state)s = 'pending' THEN now() END, CASE WHEN %(state)s = 'leased' THEN now() END,
                    CASE WHEN %(ended)s THEN now() END, CASE WHEN %(state)s = 'leased' THEN 1 END

@@ -19,14 +19,15 @@ URL = "https://example.com/hook"
 
 def secrets_of(conn: Connection, endpoint: str) -> list[str]:
     rows = conn.execute(
-        "SELECT s.value FROM rowhook.secret AS s JOIN rowhook.endpoint AS p ON p.id = s.endpoint_id WHERE p.public_id = %s ORDER BY s.id",
+        "SELECT s.value FROM rowhook.secret AS s JOIN rowhook.endpoint AS p ON p.id = s.endpoint_id"
+        " WHERE p.public_id = %s ORDER BY s.id",
         [endpoint],
     )
     return [value for (value,) in rows]
 
 
 def revision(conn: Connection, endpoint: str) -> int:
-    (number,) = conn.execute("SELECT revision FROM rowhook.endpoint WHERE public_id = %s", [endpoint]).fetchone() or ()
+    ((number,),) = conn.execute("SELECT revision FROM rowhook.endpoint WHERE public_id = %s", [endpoint]).fetchall()
     return int(number)
 
 

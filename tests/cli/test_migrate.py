@@ -54,5 +54,8 @@ def test_role_that_may_not_migrate(empty_dsn: str, anywhere: Rowhook):
         connection.execute("DROP ROLE IF EXISTS cli_nobody")
         connection.execute("CREATE ROLE cli_nobody LOGIN")
         connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    dsn = psycopg.conninfo.make_conninfo(empty_dsn, user="cli_nobody")
-    anywhere("migrate", env={"DATABASE_URL": dsn}).refused("lacks a right (permission denied", "ROWHOOK_ADMIN_URL")
+    nobody = {"DATABASE_URL": empty_dsn.replace("postgres@", "cli_nobody@")}
+    anywhere("migrate", env=nobody).refused("cli_nobody lacks the right CREATE on database", "ROWHOOK_ADMIN_URL")
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO cli_nobody")
+    anywhere("migrate", env=nobody).refused("cli_nobody lacks the right CREATE on schema public", "ROWHOOK_ADMIN_URL")

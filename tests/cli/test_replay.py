@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -13,13 +14,12 @@ from tests.conftest import Connection
 
 
 def delivery(conn: Connection, sent: Sent) -> tuple[Any, ...]:
-    row = conn.execute(
+    (row,) = conn.execute(
         "SELECT state, attempts, failures, free_tries, ended_at, webhook_id, due_at <= clock_timestamp() FROM rowhook.delivery"
         " WHERE id = %s",
         [sent.id],
-    ).fetchone()
-    assert row is not None
-    return row
+    ).fetchall()
+    return tuple(row)
 
 
 def state(conn: Connection, sent: Sent) -> str:
@@ -145,12 +145,11 @@ def test_other_states_are_pointed_out(rowhook: Rowhook, endpoint: str, deliver):
 
 def test_waits_for_who_holds_the_row_and_judges_anew(rowhook: Rowhook, conn: Connection, connect, endpoint: str, deliver):
     """Two replays at once: the second must not touch what the first made pending and a relay has leased since."""
-    from threading import Timer
-
     sent = deliver(endpoint, "dead", attempts=1)
     first = connect(autocommit=False)
     first.execute(
-        "UPDATE rowhook.delivery SET state = 'leased', instance_id = 1, leased_at = now(), attempts = 2, ended_at = NULL WHERE id = %s",
+        "UPDATE rowhook.delivery SET state = 'leased', instance_id = 1, leased_at = now(), attempts = 2, ended_at = NULL"
+        " WHERE id = %s",
         [sent.id],
     )
     end = Timer(2.0, first.commit)
