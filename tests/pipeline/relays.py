@@ -137,6 +137,14 @@ class RelayProcess:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until it has stopped."""
+        self.signal(signal.SIGSTOP)
+        eventually(lambda: " T " in Path(f"/proc/{self.pid}/stat").read_text(), what="the process is stopped")
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         self.wait()
