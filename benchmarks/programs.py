@@ -17,6 +17,7 @@ import psycopg
 
 ROOT = Path(__file__).parents[1]
 READY_WITHIN, STOP_WITHIN = 20.0, 30.0
+COMMAND = [sys.executable, "-m", "relay", "run", "--no-api"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIVE = "SELECT count(*) FROM rowhook.instance WHERE state = 'live'"
@@ -45,7 +46,7 @@ class RelayProcess:
             with psycopg.connect(self._dsn, autocommit=True) as connection:
                 before = _count_live(connection)
                 with self._log.open("wb") as log:
-                    self._process = subprocess.Popen(_command(), cwd=self._folder, env=environment, stdout=log, stderr=log)
+                    self._process = subprocess.Popen(COMMAND, cwd=self._folder, env=environment, stdout=log, stderr=log)
                 self._wait_until_live(connection, before + 1)
         except BaseException:
             self.__exit__()
@@ -96,12 +97,6 @@ def program(name: str, *arguments: str) -> Iterator[str]:
             yield first
         finally:
             process.stdin.close()
-
-
-def _command() -> list[str]:
-    if (ROOT / "relay/cli/app.py").exists():
-        return [sys.executable, "-m", "relay", "run", "--no-api"]
-    return [sys.executable, "-c", "from relay import config, service; service.serve(config.load(), api=False)"]
 
 
 def _count_live(connection: psycopg.Connection[tuple[int]]) -> int:

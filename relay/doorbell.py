@@ -16,7 +16,7 @@ from datetime import timedelta
 
 import psycopg
 
-from relay.database import Session, translated
+from relay.database import Session, notifications, translated
 from relay.errors import DatabaseLost
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Listener:
                 await connection.execute("LISTEN rowhook_work")
                 self.listening.set()
                 while True:
-                    async for note in connection.notifies(timeout=RENEW_AFTER):
+                    async for note in notifications(connection, RENEW_AFTER):
                         self._handlers[note.channel]()
                     await connection.execute("SELECT 1")
         finally:

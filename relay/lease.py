@@ -17,7 +17,7 @@ from datetime import timedelta
 
 import psycopg
 
-from relay.database import Session, application_name
+from relay.database import Session, application_name, notifications
 from relay.errors import DatabaseLost, LeaseLost
 from relay.model import ROLE_KEY
 
@@ -80,7 +80,7 @@ class Lease:
         """Return when the lock's session has ended: the server or the network closed it."""
         with contextlib.suppress(psycopg.Error, DatabaseLost):
             connection = await self._lock_session.connection()
-            async for _ in connection.notifies():
+            async for _ in notifications(connection):
                 pass
         self._lost = True
 

@@ -12,7 +12,7 @@ import contextlib
 import heapq
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from relay.claim import Claimer
 from relay.config import Settings
@@ -166,10 +166,16 @@ class Tenure:
             await self._take(look)
             if look.events:
                 pauses = iter(LINGER)
-            elif (pause := next(pauses, None)) is None:
+            if look.events < chunk and not await self._linger(pauses):
                 return
-            else:
-                await asyncio.sleep(pause)
+
+    async def _linger(self, pauses: Iterator[float]) -> bool:
+        """Whether something new shows up soon."""
+        while not await self._dispatcher.peek():
+            if (pause := next(pauses, None)) is None:
+                return False
+            await asyncio.sleep(pause)
+        return True
 
     async def _take(self, look: Look) -> None:
         if look.events:

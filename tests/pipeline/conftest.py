@@ -6,15 +6,18 @@ which must show the failure that the rule prevents.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
+from aiohttp import web
 from psycopg.rows import dict_row
 
 import relay.database
@@ -103,6 +106,31 @@ def one(connection: Connection, statement: str, *parameters: Any) -> Any:
     row = connection.execute(statement, parameters or None).fetchone()
     assert row is not None
     return row[0]
+
+
+# --- answers -----------------------------------------------------------------------------------------------
+
+
+async def hang(request: web.Request) -> None:
+    """Say nothing until the other side has gone."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - nothing announces it
+        await asyncio.sleep(0.01)
+
+
+class Gate:
+    """Holds back answers of a receiver until the test opens it."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """200, once the gate is open."""
+        while not self._open.is_set():  # noqa: ASYNC110 - it is opened from another thread
+            await asyncio.sleep(0.005)
+        return web.Response()
 
 
 # --- relays ------------------------------------------------------------------------------------------------

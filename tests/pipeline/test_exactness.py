@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -312,7 +312,7 @@ class Writer:
 
 
 @pytest.fixture
-def dsn(start_cluster: Callable[..., Cluster]) -> Iterator[str]:
+def dsn(start_cluster: Callable[..., Cluster]) -> str:
     """A database of a server that decodes, with FinMind's tables; the app's role owns them and has no other right."""
     cluster = start_cluster(wal_level="logical", deadlock_timeout="100ms")
     name = cluster.create_database()
@@ -323,14 +323,14 @@ def dsn(start_cluster: Callable[..., Cluster]) -> Iterator[str]:
         for table in ("users", "categories", "recurring_expenses", "expenses", "bills", "reminders"):
             connection.execute(f"ALTER TABLE {table} OWNER TO {APP}")
         connection.execute("ALTER TABLE expenses REPLICA IDENTITY FULL")
-    yield cluster.dsn(name)
+    return cluster.dsn(name)
 
 
 @pytest.fixture
 def seed() -> int:
     """Shown with a failure; ROWHOOK_TEST_SEED runs the same choices again."""
     seed = int(os.environ.get("ROWHOOK_TEST_SEED") or secrets.randbits(32))
-    print(f"ROWHOOK_TEST_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
+    print(f"ROWHOOK_TEST_SEED={seed}")
     return seed
 
 

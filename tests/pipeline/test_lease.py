@@ -25,6 +25,7 @@ from relay.record import Recorder, parameters
 from tests.conftest import Connect, Connection
 from tests.pipeline.conftest import (
     AddHook,
+    Gate,
     Hook,
     MutateQuery,
     amounts,
@@ -91,15 +92,12 @@ def test_a_frozen_relay_is_taken_over_and_when_it_thaws_sends_nothing_more_under
     conn: Connection,
     user_id: int,
 ) -> None:
-    """1 A has one request out and one delivery waiting, and is stopped. 2 B ends it, delivers both. 3 A goes on: it takes a new id,
-    and the answer that it gets late fills its lost attempt."""
-    answers = threading.Event()
+    """1 A has one request out and one delivery waiting, and is stopped. 2 B ends it, delivers both. 3 A goes on: it takes a new
+    id, and the answer that it gets late fills its lost attempt."""
+    gate = Gate()
 
     async def slow_at_first(request: web.Request) -> web.Response:
-        if int(request.headers["X-Rowhook-Attempt"]) == 1:
-            while not answers.is_set():
-                await _tick()
-        return web.Response(text="late" if request.headers["X-Rowhook-Attempt"] == "1" else "at once")
+        return await gate.answer(request) if request.headers["X-Rowhook-Attempt"] == "1" else web.Response()
 
     receiver.answer("/hook", slow_at_first)
     add_hook(receiver.url(), max_in_flight=1, timeout="60s")
@@ -117,7 +115,7 @@ def test_a_frozen_relay_is_taken_over_and_when_it_thaws_sends_nothing_more_under
     assert attempts_of(conn) == [(1, None, "lost"), (2, 200, None), (1, None, "lost"), (2, 200, None)]
 
     frozen.thaw()
-    answers.set()
+    gate.open()
     eventually(lambda: (1, 200, None) in attempts_of(conn), what="the late answer fills the lost attempt")
     new = eventually(lambda: frozen.instance(conn), what="it goes on under a new id")
     assert new != old
@@ -126,10 +124,6 @@ def test_a_frozen_relay_is_taken_over_and_when_it_thaws_sends_nothing_more_under
     eventually(lambda: states(conn) == {"delivered": 3})
     assert len(receiver.requests) == 4, "nothing was sent under the old id"
     assert one(conn, "SELECT count(*) FROM rowhook.instance WHERE state = 'live'") == 2
-
-
-async def _tick() -> None:
-    await asyncio.sleep(0.01)
 
 
 def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
@@ -141,8 +135,8 @@ def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
     connect: Connect,
     user_id: int,
 ) -> None:
-    """1 A's look waits for a table's lock, the cursor's row in its hands. 2 A is stopped. 3 The lock is free: A's transaction is idle
-    and is ended. 4 B becomes the dispatcher and delivers the event."""
+    """1 A's look waits for a table's lock, the cursor's row in its hands. 2 A is stopped. 3 The lock is free: A's transaction is
+    idle and is ended. 4 B becomes the dispatcher and delivers the event."""
     add_hook(receiver.url())
     frozen = processes().start()
     eventually(lambda: asleep(conn))
@@ -165,15 +159,9 @@ def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
 def test_a_relay_without_peers_that_was_frozen_goes_on_by_itself(
     processes: Callable[..., RelayProcess], receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int
 ) -> None:
-    """1 A is alone, with deliveries that wait for room, and is stopped for longer than its beat allows. 2 It goes on: all arrive."""
-    hold = threading.Event()
-
-    async def held(request: web.Request) -> web.Response:
-        while not hold.is_set():
-            await _tick()
-        return web.Response()
-
-    receiver.answer("/hook", held)
+    """1 A is alone, with deliveries that wait for room, and is stopped for longer than a beat may take. 2 It goes on."""
+    gate = Gate()
+    receiver.answer("/hook", gate.answer)
     add_hook(receiver.url(), max_in_flight=2, timeout="60s")
     relay = processes().start()
     eventually(lambda: asleep(conn))
@@ -181,7 +169,7 @@ def test_a_relay_without_peers_that_was_frozen_goes_on_by_itself(
     receiver.wait_for(2)
     old = relay.instance(conn)
     relay.freeze()
-    hold.set()
+    gate.open()
     stale = "SELECT beat_at < clock_timestamp() - interval '7 seconds' FROM rowhook.instance WHERE id = %s"
     eventually(lambda: one(conn, stale, old), timeout=10)
     relay.thaw()
@@ -204,7 +192,7 @@ def test_burying_waits_for_leases_that_are_being_made(
     stage: str,
     mutant: bool,
 ) -> None:
-    """1 A leases a delivery, not committed. 2 B buries A: waits. 3 A commits. 4 B goes on, reclaims. No lease of a dead one is left.
+    """1 A leases a delivery, not committed. 2 B buries A: waits. 3 A commits. 4 B goes on, reclaims. No orphan is left.
 
     The mutant doesn't hold FOR SHARE on its own row: B buries and reclaims nothing, then A commits an orphan.
     """
@@ -303,7 +291,7 @@ def test_a_late_result_of_try_1_does_not_close_try_2(
 def test_a_late_result_fills_its_lost_attempt_and_nothing_else(
     conn: Connection, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery], mutant: bool
 ) -> None:
-    """1 A claims try 1. 2 B buries A: the attempt is lost. 3 A's result comes: the attempt says what happened, the delivery stays."""
+    """1 A claims try 1. 2 B buries A: the attempt is lost. 3 A's result comes: the attempt tells it, the delivery stays."""
     instance()
     first = delivery(hook)
     run(conn, "lease.bury", BURY)

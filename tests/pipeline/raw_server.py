@@ -1,0 +1,99 @@
+"""Servers that misbehave, below HTTP: a function per test gets each connection as a plain socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Self
+
+Serve = Callable[["RawConnection"], None]
+
+
+class RawConnection:
+    """One accepted connection; ``number`` counts from 1."""
+
+    def __init__(self, server: RawServer, accepted: socket.socket, number: int) -> None:
+        self.number = number
+        self.closing = server.closing
+        self._server = server
+        self._socket = accepted
+        self._read = b""
+
+    def request(self) -> bytes:
+        """Read one whole request and note it; empty when the other side has gone."""
+        while b"\r\n\r\n" not in self._read:
+            if not (piece := self._socket.recv(65536)):
+                return b""
+            self._read += piece
+        head, _, rest = self._read.partition(b"\r\n\r\n")
+        length = next(int(v) for n, _, v in (h.partition(b":") for h in head.split(b"\r\n")) if n.lower() == b"content-length")
+        while len(rest) < length:
+            if not (piece := self._socket.recv(65536)):
+                return b""
+            rest += piece
+        self._read = rest[length:]
+        request = head + b"\r\n\r\n" + rest[:length]
+        self._server.requests.append(request)
+        return request
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def answer(self, body: bytes = b"", *headers: bytes, status: bytes = b"200 OK") -> None:
+        """A well-formed answer."""
+        lines = [b"HTTP/1.1 " + status, b"content-length: %d" % len(body), *headers]
+        self.send(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+    def break_off(self) -> None:
+        """Close with a reset instead of an orderly end."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+
+class RawServer:
+    """Calls ``serve`` with each connection, in a thread of its own; then the connection is closed."""
+
+    def __init__(self, serve: Serve) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.closing = threading.Event()
+        self._serve = serve
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, name="raw server", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.closing.set()
+        for one in (self._listener, *list(self._open)):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._thread.join()
+
+    def url(self, path: str = "/hook", scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def _accept(self) -> None:
+        while not self.closing.is_set():
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._talk, args=(accepted, self.connections), daemon=True).start()
+
+    def _talk(self, accepted: socket.socket, number: int) -> None:
+        self._open.add(accepted)
+        try:
+            with contextlib.suppress(OSError), accepted:
+                self._serve(RawConnection(self, accepted, number))
+        finally:
+            self._open.discard(accepted)
