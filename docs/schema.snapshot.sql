@@ -568,7 +568,6 @@ COMMENT ON FUNCTION rowhook.refuse(message text, hint text) IS 'A user''s mistak
 
 CREATE FUNCTION rowhook.ring() RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
     _now   double precision;
@@ -576,10 +575,10 @@ DECLARE
 BEGIN
     -- The caller has inserted its events before. Clock first, flag second: a writer that pauses in between then rings
     -- once too often; the other way round it would miss a bell armed during the pause.
-    _now := date_part('epoch', clock_timestamp()) * 1000;
-    _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
-    IF _now < _armed AND current_setting('max_prepared_transactions') = '0' THEN
-        PERFORM pg_notify('rowhook_bell', '');  -- PREPARE TRANSACTION fails after a NOTIFY: hence the setting's test
+    _now := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000;
+    _armed := pg_catalog.pg_sequence_last_value('rowhook.doorbell'::pg_catalog.regclass);
+    IF _now < _armed AND pg_catalog.current_setting('max_prepared_transactions') = '0' THEN
+        PERFORM pg_catalog.pg_notify('rowhook_bell', '');  -- PREPARE TRANSACTION fails after a NOTIFY: hence the setting's test
     END IF;
 END
 $$;

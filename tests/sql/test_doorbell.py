@@ -17,8 +17,8 @@ from tests.sql.conftest import ARM, Events, Mutate, Rings, one
 INSERT = "INSERT INTO expenses (user_id, amount) VALUES (1, 1)"
 PAUSE = 4711  # the key of the advisory lock at which a writer is made to wait
 
-READS_CLOCK = "_now := date_part('epoch', clock_timestamp()) * 1000;"
-READS_FLAG = "_armed := pg_sequence_last_value('rowhook.doorbell'::regclass);"
+READS_CLOCK = "_now := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000;"
+READS_FLAG = "_armed := pg_catalog.pg_sequence_last_value('rowhook.doorbell'::pg_catalog.regclass);"
 WAITS = f"PERFORM pg_advisory_xact_lock({PAUSE});"
 
 
@@ -162,7 +162,7 @@ def test_where_two_phase_commit_is_on_prepare_works_although_the_bell_is_armed(
 
         # The mutant: without the test of the setting, the writer's PREPARE fails.
         definition = one(conn, "SELECT pg_get_functiondef('rowhook.ring()'::regprocedure)")
-        condition = " AND current_setting('max_prepared_transactions') = '0'"
+        condition = " AND pg_catalog.current_setting('max_prepared_transactions') = '0'"
         assert condition in definition
         conn.execute(definition.replace(condition, ""))
         with pytest.raises(psycopg.errors.FeatureNotSupported):
