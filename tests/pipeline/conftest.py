@@ -73,7 +73,7 @@ def user_id(conn: Connection, finmind: str) -> int:
 
 
 def add_user(connection: Connection, email: str) -> int:
-    return one(connection, "INSERT INTO users (email, password_hash) VALUES (%s, 'x') RETURNING id", email)
+    return int(one(connection, "INSERT INTO users (email, password_hash) VALUES (%s, 'x') RETURNING id", email))
 
 
 def spend(connection: Connection, user_id: int, amounts: Iterable[int] = (1,)) -> None:

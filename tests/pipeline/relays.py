@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 
-from relay.config import Settings
+from relay.config import Settings, load
 from relay.service import Relay
 from tests.cluster import ClusterError
 
@@ -37,7 +37,7 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str =
 
 def settings(dsn: str, **given: str) -> Settings:
     """Settings of a relay on this database; ``given`` by environment name without ROWHOOK_, in lower case."""
-    return Settings(DATABASE_URL=dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()})
+    return load(DATABASE_URL=dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()})
 
 
 class LocalRelay:

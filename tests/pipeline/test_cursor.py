@@ -462,8 +462,7 @@ async def restored(
     conn.execute(emit)  # not dispatched before the dump
     name = one(conn, "SELECT current_database()")
     dump = tmp_path / "dump"
-    done = cluster.run("pg_dump", "-Fc", "-d", name, text=False)
-    dump.write_bytes(done.stdout)
+    cluster.run("pg_dump", "-Fc", "-f", str(dump), "-d", name)
     other = start_cluster()
     with other.connect() as connection:
         connection.execute("CREATE ROLE rowhook_capture NOLOGIN")

@@ -16,10 +16,10 @@ import pytest
 
 import relay.doorbell
 from relay.database import Session
-from relay.dispatch import ROLE_KEY, Dispatcher
+from relay.dispatch import Dispatcher
 from relay.doorbell import Bell, Doorbell, Listener
-from relay.errors import ConfigError
-from relay.model import Room
+from relay.errors import ConfigError, DatabaseLost
+from relay.model import ROLE_KEY, Room
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
 from tests.pipeline.conftest import AddHook, MutateQuery, add_user, amounts, asleep, one, spend, waits_for_lock
@@ -511,6 +511,50 @@ async def test_a_ring_does_not_turn_polling_into_a_busy_loop(bench: Bench, conne
     sleeping = asyncio.create_task(doorbell.sleep(bench.look))
     assert not await wakes(sleeping, DEAF_FOR), "one ring wakes once"
     await end(sleeping)
+
+
+# --- the listening session -----------------------------------------------------------------------------------
+
+
+async def test_no_ring_is_lost_while_the_listener_asks_whether_its_session_lives(
+    dsn: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question comes a hundred times a second here, rings come all the time: each is heard, in or between the questions."""
+    monkeypatch.setattr(relay.doorbell, "RENEW_AFTER", 0.01)
+    heard, all_heard, rings = 0, asyncio.Event(), 1500
+
+    def ring() -> None:
+        nonlocal heard
+        heard += 1
+        if heard == rings:
+            all_heard.set()
+
+    listener = Listener(dsn, "by hand", ring, lambda: None)
+    listening = asyncio.create_task(listener.run())
+    await listener.listening.wait()
+    ringer = connect()
+
+    def work() -> None:
+        for _ in range(rings):
+            ringer.execute("SELECT pg_notify('rowhook_bell', '')")
+
+    await asyncio.to_thread(work)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PROMPT):
+            await all_heard.wait()
+    assert heard == rings
+    await end(listening)
+
+
+async def test_a_listener_whose_session_is_ended_says_so_at_once(dsn: str, conn: Connection) -> None:
+    listener = Listener(dsn, "by hand", lambda: None, lambda: None)
+    listening = asyncio.create_task(listener.run())
+    await listener.listening.wait()
+    conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowhook bell by hand'")
+    with pytest.raises(DatabaseLost):
+        async with asyncio.timeout(PROMPT):
+            await listening
+    assert not listener.listening.is_set()
 
 
 # --- end to end ----------------------------------------------------------------------------------------------
