@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from relay.database import Row, Session
+from relay.errors import UserMistake
 from relay.model import Delivery, Endpoint
 from relay.sign import Secret
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +67,27 @@ class Directory:
 
     def _endpoint(self, row: Row) -> Endpoint:
         own = tuple(timedelta(seconds=s) for s in row["schedule"])
+        secrets = _secrets(row)
         return Endpoint(
             id=row["id"],
             public_id=row["public_id"],
             revision=row["revision"],
             url=row["url"],
-            secrets=tuple(Secret.parse(value) for value in row["secrets"]),
-            expiries=tuple(row["expiries"]),
+            secrets=secrets,
+            expiries=tuple(row["expiries"]) if secrets else (),
             schedule=own if row["has_schedule"] else self._defaults.schedule,
             timeout=row["timeout"] or self._defaults.timeout,
             max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
         )
+
+
+def _secrets(row: Row) -> tuple[Secret, ...]:
+    """All or none. A secret that can't sign, put in by hand, is the mistake of one endpoint: its tries fail, others go on."""
+    try:
+        return tuple(Secret.parse(value) for value in row["secrets"])
+    except UserMistake as mistake:
+        log.error("an endpoint's secret cannot sign", extra={"endpoint": row["public_id"], "reason": str(mistake)})
+        return ()
 
 
 _COLUMNS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -11,10 +12,12 @@ from datetime import UTC, datetime
 from relay.envelope import envelope
 from relay.judge import judge
 from relay.lanes import Lanes
-from relay.model import Delivery, ErrorClass, Outcome, Result
+from relay.model import Delivery, ErrorClass, Outcome, Result, State
 from relay.public_id import public_id
 from relay.send import Transport, describe
 from relay.sign import headers
+
+log = logging.getLogger(__name__)
 
 
 class Flight:
@@ -70,7 +73,7 @@ class Flight:
                 self.unsent.append(delivery)
                 return
             outcome = await self._attempt(delivery)
-            self._on_result(judge(delivery, outcome, random.random(), datetime.now(UTC)))  # noqa: S311 - jitter, not a secret
+            self._on_result(conclude(delivery, outcome))
         finally:
             self.lanes.landed(delivery)
             self._start()
@@ -84,6 +87,16 @@ class Flight:
         except Exception as error:
             return Outcome(started, 0.0, error_class=ErrorClass.INTERNAL, error=describe(error, endpoint.timeout))
         return await self._transport.post(endpoint.url, signed, body, endpoint.timeout)
+
+
+def conclude(delivery: Delivery, outcome: Outcome) -> Result:
+    """The verdict; should it fail, a dead letter rather than a delivery leased for ever."""
+    try:
+        return judge(delivery, outcome, random.random(), datetime.now(UTC))  # noqa: S311 - jitter, not a secret
+    except Exception as error:
+        log.exception("an outcome could not be judged")
+        bare = Outcome(outcome.started, outcome.duration, error_class=ErrorClass.INTERNAL, error=describe(error, 0))
+        return Result(delivery, bare, State.DEAD, counted=True)
 
 
 def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, dict[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from relay.errors import UserMistake
 from relay.sign import Secret
 
 ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
@@ -59,7 +60,9 @@ class Endpoint:
     max_in_flight: int
 
     def signing(self, now: float) -> Sequence[Secret]:
-        """The secrets that sign at ``now`` (seconds of the epoch); the newest always does."""
+        """The secrets that sign at ``now`` (seconds of the epoch); the newest always does. Raises UserMistake: none."""
+        if not self.secrets:
+            raise UserMistake("the endpoint has no secret that can sign", "give it a new one: rowhook endpoint rotate")
         return [s for i, (s, until) in enumerate(zip(self.secrets, self.expiries, strict=True)) if i == 0 or until > now]
 
 

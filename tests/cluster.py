@@ -94,10 +94,7 @@ def can_run(program: Path, os_user: str | None) -> bool:
     """Does the user reach this program, through every folder above it?"""
     command = [str(program), "--version"]
     try:
-        return (
-            subprocess.run(command, cwd="/", capture_output=True, check=False, **as_user(os_user)).returncode
-            == 0
-        )
+        return subprocess.run(command, cwd="/", capture_output=True, check=False, **as_user(os_user)).returncode == 0
     except OSError:
         return False
 
@@ -113,9 +110,7 @@ def reachable_folder(prefix: str, os_user: str | None) -> Path:
 class Cluster:
     """One server: superuser `postgres`, no passwords, TCP on the loopback and a Unix socket."""
 
-    def __init__(
-        self, bin_dir: Path, os_user: str | None, data_dir: Path, settings: Mapping[str, object]
-    ) -> None:
+    def __init__(self, bin_dir: Path, os_user: str | None, data_dir: Path, settings: Mapping[str, object]) -> None:
         self.bin_dir = bin_dir
         self.os_user = os_user
         self.data_dir = data_dir
@@ -172,9 +167,7 @@ class Cluster:
     def drop_database(self, name: str) -> None:
         """Drop the database, whoever is connected to it."""
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def run(self, program: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program of this Postgres (pg_dump, psql …) against this server, as its superuser."""
@@ -245,9 +238,7 @@ class Cluster:
     def _initialise(self) -> None:
         command = [str(self.bin_dir / "initdb"), "-D", str(self.data_dir), "--username", SUPERUSER]
         command += ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
-        done = subprocess.run(
-            command, cwd="/", capture_output=True, text=True, check=False, **as_user(self.os_user)
-        )
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, **as_user(self.os_user))
         if done.returncode != 0:
             raise ClusterError(f"initdb failed:\n{done.stdout}{done.stderr}")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -22,6 +23,10 @@ from tests.receiver import Receiver
 FINMIND_SQL = Path(__file__).parents[1] / "relay" / "demo" / "finmind.sql"
 
 Connection = psycopg.Connection[Any]
+
+# A machine that others use is slow at times: that is no finding about the code.
+hypothesis.settings.register_profile("shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared machine")
 
 
 class Connect(Protocol):

@@ -122,9 +122,7 @@ class Receiver:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        received = Received(
-            request.method, request.path, request.query_string, CIMultiDict(request.headers), body
-        )
+        received = Received(request.method, request.path, request.query_string, CIMultiDict(request.headers), body)
         with self._changed:
             self._journal.append(received)
             answer = self._next_answer(request.path)

@@ -35,7 +35,7 @@ WITH r AS MATERIALIZED (
 ), ill AS (
     UPDATE rowhook.endpoint AS p SET failing_since = clock_timestamp()
      WHERE p.failing_since IS NULL
-       AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.counted EXCEPT SELECT r.endpoint_id FROM r WHERE r.state = 'delivered')
+       AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.counted AND r.error_class <> 'internal' EXCEPT SELECT r.endpoint_id FROM r WHERE r.state = 'delivered')
 )
 SELECT (SELECT count(*) FROM ended) AS ended
 

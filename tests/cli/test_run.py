@@ -75,7 +75,7 @@ def test_captures_delivers_and_stops(finmind_dsn: str, conn: Connection, rowhook
         conn.execute("INSERT INTO users (email, password_hash) VALUES ('a', 'x')")
         conn.execute("INSERT INTO expenses (user_id, amount) VALUES (1, 99.50)")
         (received,) = receiver.wait_for(1)
-        assert relay.stop() == 0
+        assert relay.stop() == 0, relay.log.read_text()
     body = json.loads(received.body)
     assert (body["type"], body["tenant"]) == ("expense.created", "1")
     assert conn.execute("SELECT tenant FROM rowhook.capture").fetchall() == [("user_id",), ("user_id",)]
@@ -90,7 +90,7 @@ def test_capture_setting_never_overwrites(finmind_dsn: str, conn: Connection, ro
     conn.execute('DROP TRIGGER "!rowhook_update" ON expenses')
     with start("--no-api", "--instance-name", "n", ROWHOOK_CAPTURE="expenses:user_id", ROWHOOK_LOG_FORMAT="json") as relay:
         wait_until_live(conn, "n")
-        assert relay.stop() == 0
+        assert relay.stop() == 0, relay.log.read_text()
         logged = [json.loads(line) for line in relay.log.read_text().splitlines()]
     assert conn.execute("SELECT type_prefix, tenant FROM rowhook.capture").fetchall() == [("cost", "category_id")]
     triggers = conn.execute(

@@ -36,9 +36,7 @@ def _laid_over(base: Any, overlay: Any) -> Any:
 def _config(*files: Path) -> dict[str, Any]:
     """The files as docker-compose understands them together; it refuses what its schema doesn't know."""
     options = [argument for file in files for argument in ("-f", str(file))]
-    done = subprocess.run(
-        ["docker-compose", *options, "config"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["docker-compose", *options, "config"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = yaml.safe_load(done.stdout)
     assert isinstance(loaded, dict)

@@ -110,9 +110,7 @@ def empty_folder() -> Iterator[Path]:
 def database(empty_dsn: str) -> str:
     """A database with a table `expenses`, which has never seen Rowhook."""
     with psycopg.connect(empty_dsn) as connection:
-        connection.execute(
-            "CREATE TABLE expenses (id serial PRIMARY KEY, user_id int NOT NULL, amount numeric(12, 2))"
-        )
+        connection.execute("CREATE TABLE expenses (id serial PRIMARY KEY, user_id int NOT NULL, amount numeric(12, 2))")
     return empty_dsn
 
 
@@ -208,18 +206,14 @@ def test_image_starts_captures_and_stops(environment: dict[str, str], empty_fold
         _wait_until_healthy(process, empty_folder, environment)
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("INSERT INTO expenses (user_id, amount) VALUES (7, 99.50)")
-            events = connection.execute(
-                "SELECT type, tenant FROM rowhook.event WHERE table_name = 'expenses'"
-            ).fetchall()
+            events = connection.execute("SELECT type, tenant FROM rowhook.event WHERE table_name = 'expenses'").fetchall()
         assert events == [("expense.created", "7")]
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOPPED_WITHIN) == 0
     assert list(empty_folder.iterdir()) == []
 
 
-def test_image_starts_again_on_the_same_database(
-    environment: dict[str, str], empty_folder: Path, database: str
-):
+def test_image_starts_again_on_the_same_database(environment: dict[str, str], empty_folder: Path, database: str):
     """Nothing to migrate and nothing to capture is no reason to fail."""
     for _ in range(2):
         with _started(read_dockerfile().start, empty_folder, environment) as process:

@@ -276,9 +276,11 @@ class Writer:
         self._new.categories += self._execute(statement, user, ["food", "rent", "fun"])
 
     def _insert(self, n: int) -> None:
-        user, category = self._user(), self._one("categories") if self._chance.random() < 0.6 else None
-        # A category that is gone by now would have the whole transaction refused.
-        category = (self._execute("SELECT id FROM categories WHERE id = %s", category) or [None])[0]
+        user = self._user()
+        wanted = self._one("categories") if self._chance.random() < 0.6 else None
+        # One that is gone by now would have the whole transaction refused.
+        found = self._execute("SELECT id FROM categories WHERE id = %s", wanted)
+        category = found[0] if found else None
         fields = [field for _ in range(n) for field in (user, category, self._amount(), self._notes())]
         rows = sql.SQL(", ").join([sql.SQL("(%s, %s, %s, %s)")] * n)
         statement = sql.SQL("INSERT INTO expenses (user_id, category_id, amount, notes) VALUES {} RETURNING id").format(rows)
@@ -330,7 +332,7 @@ def dsn(start_cluster: Callable[..., Cluster]) -> str:
 def seed() -> int:
     """Shown with a failure; ROWHOOK_TEST_SEED runs the same choices again."""
     seed = int(os.environ.get("ROWHOOK_TEST_SEED") or secrets.randbits(32))
-    print(f"ROWHOOK_TEST_SEED={seed}")
+    print(f"ROWHOOK_TEST_SEED={seed}")  # noqa: T201
     return seed
 
 

@@ -34,9 +34,7 @@ def _post(url: str, body: bytes = b"{}") -> int:
 def test_cluster_answers_over_tcp_and_socket(cluster: Cluster):
     for dsn in (cluster.dsn(), cluster.socket_dsn()):
         with psycopg.connect(dsn) as connection:
-            row = connection.execute(
-                "SELECT current_user, current_setting('server_version_num')::int"
-            ).fetchone()
+            row = connection.execute("SELECT current_user, current_setting('server_version_num')::int").fetchone()
         assert row is not None
         user, version = row
         assert user == "postgres"
@@ -85,9 +83,7 @@ def test_server_ends_with_the_run_that_started_it():
         "cluster = Cluster.start(*postgres_under_test())\n"
         "print(cluster.pid, flush=True); input()"
     )
-    run = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    run = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     server = int(run.stdout.readline())
     run.kill()

@@ -1,0 +1,121 @@
+"""Postgres goes away, whole or session by session: the relay stays in its process, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from relay.migrations import migrate
+from tests.cluster import Cluster
+from tests.conftest import Connect, Connection
+from tests.pipeline.commands import emit
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, run_text, states
+from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
+from tests.receiver import Receiver
+
+BACK_WITHIN = 5.0
+
+Relays = Callable[..., LocalRelay]
+
+
+@pytest.mark.parametrize("purpose", ["lease", "bell", "dispatch", "claim", "record", "house"])
+def test_a_relay_whose_session_is_ended_goes_on_in_its_process(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, purpose: str
+) -> None:
+    """1 A request is out. 2 One session is ended by an administrator. 3 An event commits. 4 Both are delivered and on record.
+
+    With a session that holds something the instance id is lost: what it held is tried again under the next one, and the answer
+    to the first try, late, fills its attempt.
+    """
+    gate = Gate()
+    receiver.answer("/slow", gate.answer)
+    add_hook(receiver.url("/slow"), ["slow.*"], timeout="30s")
+    add_hook(receiver.url("/hook"), ["a.*"])
+    relay = relays()
+    emit(conn, type="a.first")
+    receiver.wait_for(1, path="/hook")
+    eventually(lambda: states(conn) == {"delivered": 1}, what="the recorder has a session")
+    emit(conn, type="slow.one")
+    receiver.wait_for(1, path="/slow")
+    eventually(lambda: asleep(conn))
+    ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name LIKE %s"
+    assert one(conn, ended, f"rowhook {purpose}%") == 1
+    emit(conn, type="a.second")
+    receiver.wait_for(2, path="/hook", timeout=BACK_WITHIN)
+    gate.open()
+    eventually(lambda: states(conn) == {"delivered": 3})
+    assert relay.running
+    requests = receiver.requests
+    assert len([r for r in requests if r.path == "/hook"]) == 2, "what was not out is sent once"
+    eventually(lambda: [status for _, status, _ in attempts_of(conn)] == [200] * len(requests), what="each request's answer")
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
+    start_cluster: Callable[..., Cluster], relays: Relays, receiver: Receiver, add_hook: AddHook, connect: Connect, mode: str
+) -> None:
+    """1 Ten requests are out. 2 Postgres stops. 3 They are answered. 4 It comes back: answers are recorded, new events go."""
+    cluster = start_cluster(synchronous_commit="on")
+    dsn = cluster.dsn()
+    migrate(dsn)
+    gate = Gate()
+    receiver.answer("/hook", gate.answer)
+    before = connect(dsn=dsn)
+    add_hook(receiver.url(), connection=before, timeout="30s")
+    relay = relays(dsn)
+    before.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 10)")
+    receiver.wait_for(10)
+    cluster.stop(mode)  # type: ignore[arg-type]
+    gate.open()
+    receiver.answer("/hook", 200)
+    cluster.launch()
+    after = connect(dsn=dsn)
+    emit(after)
+    receiver.wait_for(11, timeout=BACK_WITHIN + 5)
+    eventually(lambda: states(after) == {"delivered": 11})
+    assert relay.running
+    assert len(receiver.requests) == 11
+    assert attempts_of(after) == [(1, 200, None)] * 11
+
+
+def test_events_keep_coming_while_sessions_are_ended_at_random(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection
+) -> None:
+    """Twelve times: some events, then the eldest of the relay's sessions is ended. All arrive, each request is on record."""
+    add_hook(receiver.url(), max_in_flight=4)
+    relay = relays()
+    total = 0
+    eldest = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'rowhook %' ORDER BY backend_start OFFSET %s LIMIT 1"
+    )
+    for n in range(12):
+        conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 20)")
+        total += 20
+        conn.execute(eldest.replace("%'", "%%'"), [n % 5])
+    eventually(lambda: states(conn) == {"delivered": total}, timeout=30)
+    assert relay.running
+    sent = {(r.headers["X-Rowhook-Delivery"], int(r.headers["X-Rowhook-Attempt"])) for r in receiver.requests}
+    rows = run_text(conn, "SELECT delivery_id, attempt FROM rowhook.delivery_history")
+    assert sent <= {(row["delivery_id"], row["attempt"]) for row in rows}
+    assert len({r.headers["webhook-id"] for r in receiver.requests}) == total
+
+
+def test_a_relay_told_to_stop_while_postgres_is_away_ends_within_bounds(
+    start_cluster: Callable[..., Cluster], processes: Callable[..., RelayProcess], receiver: Receiver, add_hook: AddHook
+) -> None:
+    cluster = start_cluster()
+    dsn = cluster.dsn()
+    migrate(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        add_hook(receiver.url(), connection=connection)
+        process = processes(dsn).start()
+        emit(connection)
+        receiver.wait_for(1)
+        eventually(lambda: states(connection) == {"delivered": 1})
+    cluster.stop()
+    os.kill(process.pid, 15)
+    assert process.wait(timeout=20) == 0
