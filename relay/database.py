@@ -237,10 +237,8 @@ def connect_once(dsn: str, setting: str = "DATABASE_URL", wait: float = 0.0, **k
     """
     try:
         psycopg.conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as error:
-        raise ConfigError(
-            f"{setting} is not a connection string ({first_line(error)})", "give postgresql://user:password@host:port/database"
-        ) from None
+    except psycopg.ProgrammingError:  # its text repeats what was given, which may hold a password
+        raise ConfigError(f"{setting} is not a connection string", "give postgresql://user:password@host:port/database") from None
     deadline = time.monotonic() + wait
     while True:
         try:

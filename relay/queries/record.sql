@@ -2,7 +2,12 @@
 -- Outcomes in one statement: the attempt, the delivery's next state, the endpoint's health. Fenced by (instance, number of the try);
 -- a late outcome fills its "lost" attempt and leaves the delivery alone. Locks in id order, so recorders don't deadlock.
 WITH r AS MATERIALIZED (
-    SELECT * FROM unnest(%(deliveries)s::bigint[], %(instances)s::bigint[], %(numbers)s::int[], %(ages)s::float8[], %(durations)s::float8[],
+    SELECT r.delivery_id, r.instance_id, r.number, r.age, r.duration, r.status_code, r.error_class, r.error, r.excerpt, r.wait, r.counted,
+           r.endpoint_id,
+           -- What is to be tried again ends here, if its endpoint was removed meanwhile: nobody would claim it.
+           CASE WHEN r.state = 'pending' AND EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = r.endpoint_id AND p.state = 'removed')
+                THEN 'cancelled' ELSE r.state END AS state
+      FROM unnest(%(deliveries)s::bigint[], %(instances)s::bigint[], %(numbers)s::int[], %(ages)s::float8[], %(durations)s::float8[],
                          %(status_codes)s::smallint[], %(error_classes)s::text[], %(errors)s::text[], %(excerpts)s::text[],
                          %(states)s::text[], %(waits)s::float8[], %(counted)s::boolean[], %(endpoints)s::bigint[])
         AS r (delivery_id, instance_id, number, age, duration, status_code, error_class, error, excerpt, state, wait, counted, endpoint_id)

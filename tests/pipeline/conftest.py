@@ -25,7 +25,7 @@ from relay.model import Delivery, Endpoint
 from relay.sign import new_secret
 from tests.conftest import Connection
 from tests.pipeline.relays import LocalRelay, RelayProcess
-from tests.receiver import Received
+from tests.receiver import Received, Receiver
 
 QUICK = ("100ms", "100ms")
 
@@ -131,6 +131,14 @@ class Gate:
         while not self._open.is_set():  # noqa: ASYNC110 - it is opened from another thread
             await asyncio.sleep(0.005)
         return web.Response()
+
+
+@pytest.fixture
+def gate(receiver: Receiver) -> Iterator[Gate]:
+    """One that is opened when the test ends: ask for it after the relays, which wait for their requests when they stop."""
+    gate = Gate()
+    yield gate
+    gate.open()
 
 
 # --- relays ------------------------------------------------------------------------------------------------
