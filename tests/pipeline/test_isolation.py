@@ -18,12 +18,17 @@ from tests.receiver import Receiver
 Relays = Callable[..., LocalRelay]
 
 
+async def hanging(request: web.Request) -> web.Response:
+    await hang(request)
+    return web.Response()
+
+
 def test_hanging_and_refusing_endpoints_do_not_hold_up_a_healthy_one(
     relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refusing = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-    receiver.answer("/hanging", hang)
+    receiver.answer("/hanging", hanging)
     add_hook(receiver.url("/hanging"), timeout="8s")
     add_hook(refusing, retry_schedule=["1h"])
     add_hook(receiver.url("/healthy"))

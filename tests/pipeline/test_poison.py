@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Callable
 
 import pytest
@@ -123,3 +125,28 @@ def test_a_removed_endpoint_gets_nothing_more(
     eventually(lambda: attempts_of(conn, stays) == [(1, 200, None)] * 2)
     assert len(receiver.wait_for(1, path="/gone")) - before <= 1, "at most the try that was out already"
     assert len(run_text(conn, "SELECT id FROM rowhook.delivery WHERE endpoint_id = %(id)s", {"id": gone.id})) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"n": 1e400, "m": 99.50, "big": ' + "9" * 5000 + "}",
+        '{"a": 1, "a": 2}',
+        '{"nul": "\\u0000", "half": "\\ud800"}',
+        "  [ 1,2 ,\n3 ] ",
+        '"' + "ünï☕𝄞\u2028" * 100 + '"',
+        "null",
+        '{"long": "' + "x" * 1_000_000 + '"}',
+    ],
+    ids=["numbers", "repeated key", "escapes", "white space", "unicode", "null", "a megabyte"],
+)
+def test_data_however_odd_goes_out_as_it_was_written(
+    relays: Callable[..., LocalRelay], receiver: Receiver, add_hook: AddHook, conn: Connection, data: str
+) -> None:
+    hook = add_hook(receiver.url())
+    relays()
+    emit(conn, data)
+    (request,) = receiver.wait_for(1)
+    assert request.body.endswith(f',"data":{data}}}'.encode())
+    signed = hmac.new(hook.secret.encode(), request.body, hashlib.sha256).hexdigest()
+    assert request.headers["X-Hub-Signature-256"] == f"sha256={signed}"
