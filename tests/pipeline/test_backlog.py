@@ -1,0 +1,86 @@
+"""Much to do, or endpoints that take nothing: those who can take their events get them soon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from relay.tenure import Tenure
+from tests.conftest import Connection
+from tests.pipeline.commands import emit
+from tests.pipeline.conftest import AddHook, Gate, asleep, states
+from tests.pipeline.relays import LocalRelay, eventually
+from tests.receiver import Receiver
+
+Relays = Callable[..., LocalRelay]
+MANY = "SELECT rowhook.emit('a.b', '1') FROM generate_series(1, %s)"
+ROOM = 16  # in flight; a quarter of it for one endpoint
+SOON = 2.5
+
+
+@pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
+def test_an_event_behind_the_backlog_of_a_hanging_endpoint_is_delivered_soon(
+    relays: Relays,
+    receiver: Receiver,
+    add_hook: AddHook,
+    conn: Connection,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    mutant: bool,
+) -> None:
+    """1 5,000 events for an endpoint that hangs. 2 One for another, which this relay doesn't know yet.
+
+    What finds no room is parked by the thousand. The mutant takes only as many at a time as it could lease, and waits each time.
+    """
+    if mutant:
+        real = Tenure._room_for_events
+
+        async def cautious(self: Tenure) -> object:
+            room, chunk = await real(self)
+            return room, min(chunk, room.capacity)
+
+        monkeypatch.setattr(Tenure, "_room_for_events", cautious)
+    receiver.answer("/hangs", gate.answer)
+    add_hook(receiver.url("/hangs"), ["a.*"], timeout="60s")
+    relays(max_in_flight=str(ROOM))
+    emit(conn, type="a.first")
+    receiver.wait_for(1, path="/hangs")
+    eventually(lambda: asleep(conn))
+    conn.execute(MANY, [5000])
+    add_hook(receiver.url("/healthy"), ["order.*"])
+    emit(conn)
+    if mutant:
+        with pytest.raises(AssertionError, match="0 of 1 requests"):
+            receiver.wait_for(1, path="/healthy", timeout=SOON)
+    else:
+        receiver.wait_for(1, path="/healthy", timeout=SOON)
+        eventually(lambda: states(conn) == {"leased": ROOM // 2, "pending": 5001 - ROOM // 2, "delivered": 1})
+
+
+def test_three_hanging_endpoints_leave_room_for_a_healthy_one(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, gate: Gate
+) -> None:
+    receiver.answer("/hangs", gate.answer)
+    for _ in range(3):
+        add_hook(receiver.url("/hangs"), timeout="60s")
+    add_hook(receiver.url("/healthy"))
+    relays(max_in_flight=str(ROOM))
+    conn.execute(MANY, [300])
+    receiver.wait_for(300, path="/healthy")
+    assert len(receiver.wait_for(12, path="/hangs")) == 12, "each as many as it may"
+
+
+def test_a_backlog_that_an_endpoint_could_not_take_flows_when_it_can(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, gate: Gate
+) -> None:
+    receiver.answer("/hook", gate.answer)
+    add_hook(receiver.url(), timeout="60s")
+    relays(max_in_flight=str(ROOM))
+    conn.execute(MANY, [2000])
+    receiver.wait_for(ROOM // 4)
+    eventually(lambda: states(conn).get("pending", 0) > 1900, what="the rest is parked")
+    gate.open()
+    receiver.answer("/hook", 200)
+    eventually(lambda: states(conn) == {"delivered": 2000}, timeout=20)
+    assert len(receiver.requests) == 2000
