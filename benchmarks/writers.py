@@ -29,7 +29,7 @@ SCRIPT = r"""
 INSERT INTO expenses (user_id, category_id, amount, notes) VALUES (:user, :category, :cents / 100.0, 'coffee and a sandwich');
 """
 
-RINGS = "IF FOUND THEN PERFORM rowhook.ring(); END IF;"
+RINGS = r"\s+IF FOUND THEN\s+_now :=.*?END IF;\s+END IF;"
 # The capture of inserts, generated as ever, with another ending.
 INSTEAD = """
 DO $do$
@@ -37,8 +37,8 @@ DECLARE
     _name regproc := (SELECT ('rowhook.capture_' || id || '_insert')::regproc FROM rowhook.capture);
     _body text := pg_get_functiondef(_name);
 BEGIN
-    ASSERT position('{rings}' in _body) > 0, 'the trigger function rings in another way now';
-    EXECUTE replace(_body, '{rings}', '{instead}');
+    ASSERT _body ~ '{rings}', 'the trigger function rings in another way now';
+    EXECUTE regexp_replace(_body, '{rings}', '{instead}');
 END
 $do$
 """

@@ -13,8 +13,8 @@ END
 $do$;
 COMMENT ON SEQUENCE rowhook.doorbell IS 'Armed until: milliseconds of the epoch; writers notify while the clock is before it';
 
--- Without a search_path of its own, which would cost each write 4 of the bell's 5 microseconds: every name is qualified, and the
--- functions that call it as somebody else have theirs pinned.
+-- Without a search_path of its own, which would cost a ringing write 4 microseconds: every name is qualified, and the functions
+-- that call it as somebody else have theirs pinned. Captures make the same test before they call it.
 CREATE FUNCTION rowhook.ring() RETURNS void LANGUAGE plpgsql
 AS $fn$
 DECLARE

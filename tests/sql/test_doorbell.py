@@ -17,8 +17,11 @@ from tests.sql.conftest import ARM, Events, Mutate, Rings, one
 INSERT = "INSERT INTO expenses (user_id, amount) VALUES (1, 1)"
 PAUSE = 4711  # the key of the advisory lock at which a writer is made to wait
 
-READS_CLOCK = "_now := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000;"
-READS_FLAG = "_armed := pg_catalog.pg_sequence_last_value('rowhook.doorbell'::pg_catalog.regclass);"
+CAPTURE = r"capture_\d+_insert"
+READS_CLOCK = "_now := date_part('epoch', clock_timestamp()) * 1000;"
+READS_FLAG = "_armed := pg_sequence_last_value('rowhook.doorbell'::regclass);"
+RING_READS_CLOCK = "_now := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000;"
+RING_READS_FLAG = "_armed := pg_catalog.pg_sequence_last_value('rowhook.doorbell'::pg_catalog.regclass);"
 WAITS = f"PERFORM pg_advisory_xact_lock({PAUSE});"
 
 
@@ -66,11 +69,12 @@ def test_emit_rings(conn: Connection, rings: Rings) -> None:
     assert rings()
 
 
+@pytest.mark.parametrize("order", ["clock-then-flag", "mutant-flag-then-clock"])
 @pytest.mark.parametrize(
-    ("first", "second", "heard"),
+    ("function", "reads_clock", "reads_flag", "writes"),
     [
-        pytest.param(READS_CLOCK, READS_FLAG, True, id="clock-then-flag"),
-        pytest.param(READS_FLAG, READS_CLOCK, False, id="mutant-flag-then-clock"),
+        pytest.param(CAPTURE, READS_CLOCK, READS_FLAG, INSERT, id="capture"),
+        pytest.param("ring", RING_READS_CLOCK, RING_READS_FLAG, "SELECT rowhook.emit('order.shipped')", id="ring"),
     ],
 )
 def test_clock_before_flag__a_bell_armed_while_the_writer_pauses_between_them_rings(
@@ -78,21 +82,30 @@ def test_clock_before_flag__a_bell_armed_while_the_writer_pauses_between_them_ri
     conn: Connection,
     mutate: Mutate,
     rings: Rings,
-    first: str,
-    second: str,
-    heard: bool,
+    function: str,
+    reads_clock: str,
+    reads_flag: str,
+    writes: str,
+    order: str,
 ) -> None:
-    mutate("ring", READS_CLOCK, first + WAITS)
-    mutate("ring", WAITS + "\n    " + READS_FLAG, WAITS + second)
+    if order.startswith("mutant"):
+        mutate(function, reads_clock, "-- the flag")
+        mutate(function, reads_flag, reads_clock)
+        mutate(function, "-- the flag", reads_flag + WAITS)
+    else:
+        mutate(function, reads_clock, reads_clock + WAITS)
+        mutate(function, reads_flag, "\n" + reads_flag)  # it is there, and after the pause
+    reads = one(conn, "SELECT prosrc FROM pg_proc WHERE pronamespace = 'rowhook'::regnamespace AND proname ~ %s", f"^{function}$")
+    assert (reads.index(reads_clock) < reads.index(WAITS) < reads.index(reads_flag)) is not order.startswith("mutant")
 
     with conn.transaction():
         one(conn, f"SELECT pg_advisory_xact_lock({PAUSE})")
-        writing = threading.Thread(target=writer.execute, args=[INSERT])
+        writing = threading.Thread(target=writer.execute, args=[writes])
         writing.start()
         wait_for_waiter(conn, writer)
         conn.execute(ARM)
     writing.join(10)
-    assert rings() is heard
+    assert rings() is not order.startswith("mutant")
 
 
 @pytest.mark.parametrize("order", ["events-then-bell", "mutant-bell-then-events"])
@@ -100,9 +113,9 @@ def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
     writer: Connection, conn: Connection, mutate: Mutate, order: str
 ) -> None:
     """The relay, once it has armed, waits for those that hold a lock on rowhook.event: the pausing writer must."""
-    mutate("ring", READS_FLAG, READS_FLAG + WAITS)
+    mutate(CAPTURE, READS_FLAG, READS_FLAG + WAITS)
     if order.startswith("mutant"):
-        mutate(r"capture_\d+_insert", "BEGIN\n", "BEGIN\nPERFORM rowhook.ring();\n")
+        mutate(CAPTURE, "BEGIN\n", f"BEGIN\n{READS_FLAG}{WAITS}\n")
 
     with conn.transaction():
         one(conn, f"SELECT pg_advisory_xact_lock({PAUSE})")
@@ -118,6 +131,18 @@ def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
         )
     writing.join(10)
     assert in_flight == (1 if order == "events-then-bell" else 0)
+
+
+def test_columns_named_like_the_functions_variables_are_captured(conn: Connection, rings: Rings) -> None:
+    conn.execute("CREATE TABLE clocks (_now int PRIMARY KEY, _armed text, op text)")
+    conn.execute("SELECT rowhook.capture('clocks')")
+    conn.execute("SELECT rowhook.capture('clocks', include => '{_now,_armed,op}', tenant => '_armed', on_error => 'record')")
+    conn.execute(ARM)
+    conn.execute("INSERT INTO clocks VALUES (1, 'a', 'b')")
+    conn.execute("UPDATE clocks SET _armed = 'c'")
+    assert rings()
+    assert one(conn, "SELECT count(*) FROM rowhook.event WHERE table_name = 'clocks'") == 3
+    assert one(conn, "SELECT count(*) FROM rowhook.capture_failure") == 0
 
 
 def test_the_functions_owner_may_read_the_flag(writer: Connection, conn: Connection, rings: Rings, events: Events) -> None:
