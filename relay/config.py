@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
         "127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN"
     )
+    transport: Literal["aiohttp", "lean"] = Field("aiohttp", validation_alias="ROWHOOK_TRANSPORT")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
 
     @property

@@ -6,7 +6,7 @@
       DatabaseLost         the connection went away: reconnect, look again
       LeaseLost            this instance's lock or row is gone: register anew
 
-Foreign exceptions are translated at one edge each: psycopg's in database.py, aiohttp's in send.py.
+Foreign exceptions are translated at one edge each: psycopg's in database.py, the network's in send_aiohttp.py and send_lean.py.
 """
 
 from __future__ import annotations

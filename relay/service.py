@@ -29,7 +29,7 @@ from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
 from relay.record import Recorder
-from relay.send import Transport
+from relay.send import transport
 from relay.tenure import Tenure, endpoint_room
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Relay:
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
-        self._transport = Transport(settings.max_in_flight)
+        self._transport = transport(settings)
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)

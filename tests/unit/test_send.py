@@ -13,7 +13,8 @@ from aiohttp import http_exceptions
 from aiohttp.client_reqrep import ConnectionKey
 
 from relay.model import ErrorClass
-from relay.send import describe, error_class_of, one_line, text_of
+from relay.send import describe, one_line, text_of
+from relay.send_aiohttp import error_class_of
 
 KEY = cast(ConnectionKey, SimpleNamespace(host="h", port=1, ssl=True, is_ssl=True))
 INFO = cast(Any, SimpleNamespace(real_url="http://h/"))

@@ -1,0 +1,145 @@
+"""The lean transport: asyncio's protocols and llhttp (httptools), for relays whose CPU is the limit.
+
+A request on a kept connection costs no task, no context and no second copy of a small body: its bytes are put together, written,
+and one future is awaited. URLs mean what they mean to aiohttp, by the same parser (yarl). There is nothing that it hands over
+to aiohttp today: redirects, cookies, decompression and proxies are off in both. Sources: hazards 32 to 35; RFC 9112.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import socket
+import ssl
+import time
+from functools import lru_cache
+from typing import NamedTuple
+
+from yarl import URL
+
+from relay.judge import classify
+from relay.lean_pool import LeanPool, Place
+from relay.lean_protocol import Broken, LeanConnection
+from relay.model import ErrorClass, Outcome
+from relay.send import describe, one_line, text_of
+
+log = logging.getLogger(__name__)
+
+
+class LeanTransport:
+    """See ``relay.send.Transport``."""
+
+    def __init__(self, max_in_flight: int) -> None:
+        self._pool = LeanPool(max_in_flight)
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Outcome:
+        started = time.monotonic()
+        connection: LeanConnection | None = None
+        place: Place = ("", "", 0)
+        try:
+            place, lines = _target(url)
+            head = _head(lines, headers, len(body))
+            connection = self._pool.take(place)
+            if connection is None:
+                async with asyncio.timeout(timeout):
+                    connection = await self._dial(place)
+                timeout_left = started + timeout - time.monotonic()
+            else:
+                timeout_left = timeout
+            await connection.exchange(head, body, timeout_left)
+            return _answered(connection, started)
+        except Exception as error:
+            return _failed(connection, started, error, timeout)
+        finally:
+            if connection is not None:
+                self._pool.give(connection, place)
+
+    async def _dial(self, place: Place) -> LeanConnection:
+        try:
+            return await self._pool.dial(place)
+        except TimeoutError as error:
+            if error.errno is None:
+                raise
+            raise Broken(ErrorClass.TIMEOUT, str(error)) from None  # the kernel's own, ETIMEDOUT
+        except OSError as error:
+            raise Broken(_class_of_dial(error), str(error)) from error
+
+
+def _answered(connection: LeanConnection, started: float) -> Outcome:
+    status = connection.status
+    assert status is not None
+    retry_after = connection.retry_after
+    return Outcome(
+        started,
+        time.monotonic() - started,
+        status_code=status,
+        error_class=classify(status),
+        error=None if 200 <= status < 300 else one_line(f"answered {status} {_text(connection.reason)}"),
+        excerpt=text_of(connection.kept) if connection.kept else "",
+        retry_after=None if retry_after is None else _text(retry_after),
+    )
+
+
+def _failed(connection: LeanConnection | None, started: float, error: Exception, timeout: float) -> Outcome:
+    status = None if connection is None else connection.status
+    error_class = _class_of(error)
+    if error_class is ErrorClass.INTERNAL:
+        log.error("a request failed in a way that should not be", exc_info=error)
+    return Outcome(
+        started,
+        time.monotonic() - started,
+        status_code=status,
+        error_class=error_class,
+        error=describe(error, timeout),
+        stale=error_class is ErrorClass.RESET and status is None and connection is not None and connection.used,
+    )
+
+
+def _class_of(error: Exception) -> ErrorClass:
+    if isinstance(error, Broken):
+        return error.error_class
+    return ErrorClass.TIMEOUT if isinstance(error, TimeoutError) else ErrorClass.INTERNAL
+
+
+def _class_of_dial(error: OSError) -> ErrorClass:
+    if isinstance(error, socket.gaierror):
+        return ErrorClass.DNS
+    return ErrorClass.TLS if isinstance(error, ssl.SSLError) else ErrorClass.REFUSED
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b" \t").decode("utf-8", "surrogateescape")
+
+
+class _Target(NamedTuple):
+    place: Place
+    lines: str
+
+
+@lru_cache(1024)
+def _target(url: str) -> _Target:
+    """Where to dial, and the lines that every request to this URL begins with. Raises ValueError."""
+    parsed = URL(url)
+    host, port, named = parsed.raw_host, parsed.port, parsed.host_port_subcomponent
+    if parsed.scheme not in ("http", "https") or not host or port is None or named is None:
+        raise ValueError("not a URL to send to")
+    lines = f"POST {parsed.raw_path_qs} HTTP/1.1\r\nHost: {named}\r\n"
+    if parsed.raw_user is not None or parsed.raw_password is not None:
+        userinfo = f"{parsed.user or ''}:{parsed.password or ''}".encode("latin-1")
+        lines += f"Authorization: Basic {base64.b64encode(userinfo).decode()}\r\n"
+    return _Target((parsed.scheme, host, port), lines)
+
+
+def _head(lines: str, headers: dict[str, str], length: int) -> bytes:
+    """The request's head. Raises ValueError for a header that would end its line."""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if fields.count("\n") != len(headers) or fields.count("\r") != len(headers) or "\0" in fields:
+        raise ValueError("a header holds a line break or a NUL")
+    return f"{lines}{fields}Content-Length: {length}\r\n\r\n".encode()
