@@ -12,12 +12,17 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from relay.dial import Resolver, open_socket, tls_context
@@ -102,20 +107,44 @@ class AiohttpTransport:
             )
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Tells the request whether its connection was used before; a TraceConfig says it too, at three times the cost."""
+class _Handler(ResponseHandler):
+    """A connection that knows whether it was used before (a TraceConfig says it too, but costs more), and bounds 1xx answers."""
 
-    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Any:
+    used = False
+    interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        message = data[0]
+        if message.code < 200 and message.code != 101:
+            self.interim += 16 + len(message.reason) + _size(message.raw_headers)
+            if self.interim > MOST_HEADERS:
+                self.set_exception(HttpProcessingError(message=f"more than {MOST_HEADERS} bytes of 1xx answers"))
+                self.close_now()
+                return
+        super().feed_data(data, size)
+
+    def close_now(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections of our kind, and drops those that said something while nothing was asked: no answer to the next."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_Handler, loop=self._loop)  # type: ignore[assignment]
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Connection:
         while True:
             connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            reused = getattr(protocol, "rowhook_used", False)
-            if not (reused and protocol is not None and protocol.should_close):
+            handler = connection.protocol
+            assert isinstance(handler, _Handler)
+            if not (handler.used and handler.should_close):
                 break
-            connection.close()  # something came while nothing was asked: it would pass for the next answer
-        _reused.set(reused)
-        if not reused:
-            protocol.rowhook_used = True  # type: ignore[union-attr]
+            connection.close()
+        _reused.set(handler.used)
+        handler.used, handler.interim = True, 0
         return connection
 
 
@@ -147,9 +176,13 @@ class _TooLarge(Exception):
 
 
 def _check_size(answer: aiohttp.ClientResponse) -> None:
-    if sum([len(name) + len(value) for name, value in answer.raw_headers]) > MOST_HEADERS:
+    if _size(answer.raw_headers) > MOST_HEADERS:
         answer.close()
         raise _TooLarge(f"the answer's headers have more than {MOST_HEADERS} bytes")
+
+
+def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum([len(name) + len(value) for name, value in headers])
 
 
 async def _read_excerpt(answer: aiohttp.ClientResponse) -> str:

@@ -12,19 +12,22 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from psycopg.rows import dict_row
 
 import relay.database
 from relay.model import Delivery, Endpoint
+from relay.send import Transport
 from relay.sign import new_secret
 from tests.conftest import Connection
 from tests.pipeline.relays import LocalRelay, RelayProcess
+from tests.pipeline.transports import TRANSPORTS
 from tests.receiver import Received, Receiver
 
 QUICK = ("100ms", "100ms")
@@ -288,3 +291,12 @@ SELECT count(*) FROM pg_stat_activity
 def asleep(connection: Connection) -> bool:
     """Whether a dispatcher has armed the bell and looked: only a ring wakes it now."""
     return bool(one(connection, ASLEEP))
+
+
+@pytest_asyncio.fixture(params=TRANSPORTS)
+async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
+    """Each transport in turn, open."""
+    opened = TRANSPORTS[request.param](64)
+    await opened.open()
+    yield opened
+    await opened.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -39,8 +40,25 @@ class RawConnection:
         self._server.requests.append(request)
         return request
 
+    def head(self) -> bytes:
+        """Read up to the end of the headers only, by single bytes: the body stays in the socket."""
+        while not self._read.endswith(b"\r\n\r\n"):
+            if not (piece := self._socket.recv(1)):
+                return b""
+            self._read += piece
+        head, self._read = self._read, b""
+        return head
+
+    def gone(self) -> bool:
+        """Block until the other side has closed; False if it sent something instead."""
+        return not self._socket.recv(1)
+
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
+
+    def end(self) -> None:
+        """Half-close: nothing more is sent, but read."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def answer(self, body: bytes = b"", *headers: bytes, status: bytes = b"200 OK") -> None:
         """A well-formed answer."""
@@ -56,12 +74,13 @@ class RawConnection:
 class RawServer:
     """Calls ``serve`` with each connection, in a thread of its own; then the connection is closed."""
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self.closing = threading.Event()
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._tls = tls
+        self._listener = socket.create_server((host, 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._accept, name="raw server", daemon=True)
@@ -94,6 +113,11 @@ class RawServer:
         self._open.add(accepted)
         try:
             with contextlib.suppress(OSError), accepted:
-                self._serve(RawConnection(self, accepted, number))
+                if self._tls:
+                    self._open.discard(accepted)
+                    accepted = self._tls.wrap_socket(accepted, server_side=True)
+                    self._open.add(accepted)
+                with accepted:
+                    self._serve(RawConnection(self, accepted, number))
         finally:
             self._open.discard(accepted)
