@@ -1,6 +1,6 @@
 """The lean transport's connections: which are idle, which are busy, how many there may be.
 
-A connection belongs to a request from ``take`` or ``dial`` until ``give`` or ``drop``; in between to the pool, which closes it
+A connection belongs to a request from ``take`` or ``get`` until ``give``; in between to the pool, which closes it
 after ``IDLE`` seconds, when the other side closes, or when another place needs a connection and there are as many as may be.
 """
 
@@ -49,6 +49,9 @@ class LeanPool:
             connection.abort()
         self._idle.clear()
         self._at.clear()
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(ConnectionAbortedError("the relay stops"))
         await self._resolver.close()
         await asyncio.sleep(0)  # the loop closes the sockets
 
@@ -64,10 +67,20 @@ class LeanPool:
         self._busy.add(connection)
         return connection
 
-    async def dial(self, place: Place) -> LeanConnection:
-        """A new connection. Raises what ``relay.dial.connect`` does."""
-        while self.size >= self._limit:
-            await self._room()
+    async def get(self, place: Place) -> LeanConnection:
+        """An idle connection or a new one, when there is room. Raises what ``relay.dial.connect`` does."""
+        waited = False
+        while (connection := self.take(place)) is None:
+            if self.size < self._limit:
+                return await self._dial(place)
+            if self._idle:
+                self._close_idle(next(iter(self._idle)))  # the one that is idle for longest
+            else:
+                await self._turn(waited)
+                waited = True
+        return connection
+
+    async def _dial(self, place: Place) -> LeanConnection:
         scheme, host, port = place
         self._dialling += 1
         try:
@@ -106,14 +119,11 @@ class LeanPool:
         connection.abort()
         self._lost(connection)
 
-    async def _room(self) -> None:
-        """Evict the connection that is idle for longest, or wait until one is."""
-        if self._idle:
-            self._close_idle(next(iter(self._idle)))
-            return
+    async def _turn(self, waited: bool) -> None:
+        """Wait until a connection is given back or closed; whoever was woken in vain is the next."""
         assert self._loop is not None
         turn = self._loop.create_future()
-        self._waiting.append(turn)
+        (self._waiting.appendleft if waited else self._waiting.append)(turn)
         try:
             await turn
         except BaseException:

@@ -49,7 +49,7 @@ class LeanTransport:
             connection = self._pool.take(place)
             if connection is None:
                 async with asyncio.timeout(timeout):
-                    connection = await self._dial(place)
+                    connection = await self._get(place)
                 timeout_left = started + timeout - time.monotonic()
             else:
                 timeout_left = timeout
@@ -61,9 +61,9 @@ class LeanTransport:
             if connection is not None:
                 self._pool.give(connection, place)
 
-    async def _dial(self, place: Place) -> LeanConnection:
+    async def _get(self, place: Place) -> LeanConnection:
         try:
-            return await self._pool.dial(place)
+            return await self._pool.get(place)
         except TimeoutError as error:
             if error.errno is None:
                 raise
