@@ -93,7 +93,7 @@ class LeanConnection(asyncio.Protocol):
         assert self._transport is not None
         self._reset()
         self._waiter = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout, self._fail, TimeoutError())
+        self._timer = self._loop.call_later(timeout, self._expire)
         if len(body) <= SLICE:
             self._transport.write(head + body)
         else:
@@ -133,6 +133,11 @@ class LeanConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
+
+    def eof_received(self) -> None:
+        if self._waiter is None and not self.closed:
+            self.abort()
+            self.lost_idle(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         idle = self._waiter is None and not self.closed
@@ -245,6 +250,9 @@ class LeanConnection(asyncio.Protocol):
         if isinstance(error, Broken) and error.error_class is ErrorClass.TOO_LARGE:
             self.status = None  # whether or not the rest of the head was there already
         self._finish(error)
+
+    def _expire(self) -> None:
+        self._finish(TimeoutError())
 
     def _finish(self, error: Exception | None) -> None:
         waiter, self._waiter = self._waiter, None

@@ -53,7 +53,7 @@ class AiohttpTransport:
                 resolver=_NamesForAiohttp(self._resolver),
                 use_dns_cache=False,
                 socket_factory=open_socket,
-                ssl=tls_context(),
+                ssl=await asyncio.to_thread(tls_context),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
