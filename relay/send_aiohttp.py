@@ -187,8 +187,8 @@ def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:
 
 async def _read_excerpt(answer: aiohttp.ClientResponse) -> str:
     """The first 4 kB of at most 64 kB that are read; a longer body is cut and its connection not used again."""
-    if answer.content.at_eof():
-        return ""
+    if answer.content.is_eof():  # all of it came with the head, as small answers do
+        return text_of(answer.content.read_nowait()[:EXCERPT])
     kept = bytearray()
     read = 0
     async for piece in answer.content.iter_any():
