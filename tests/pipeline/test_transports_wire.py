@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 import threading
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import trustme
 
 from relay.send import Transport
+from relay.send_lean import LeanTransport
 from tests.pipeline.raw_server import RawConnection, RawServer
 from tests.pipeline.transports import HEADERS, TRANSPORTS, post, said
 
@@ -23,6 +25,10 @@ OK = (200, None, False)
 def polite(connection: RawConnection) -> None:
     while connection.request():
         connection.answer(b"ok")
+
+
+def never_reads(connection: RawConnection) -> None:
+    connection.closing.wait(20)
 
 
 def once(*pieces: bytes) -> Callable[[RawConnection], None]:
@@ -128,6 +134,38 @@ async def test_many_at_once(transport: Transport) -> None:
         assert [said(outcome) for outcome in outcomes] == [OK] * 500
         assert server.connections <= 64
         assert sorted(request.split(b" ", 2)[1] for request in server.requests) == sorted(b"/%d" % n for n in range(500))
+
+
+async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp's is its own affair; the lean one's clock is shortened here."""
+    monkeypatch.setattr("relay.lean_pool.IDLE", 0.05)
+    closed = threading.Event()
+
+    def serve(connection: RawConnection) -> None:
+        while connection.request():
+            connection.answer()
+        closed.set()
+
+    transport = LeanTransport(4)
+    await transport.open()
+    with RawServer(serve) as server:
+        assert said(await post(transport, server.url())) == OK
+        assert await asyncio.to_thread(closed.wait, 5)
+    await transport.close()
+
+
+async def test_a_body_that_nobody_reads_is_held_once() -> None:
+    body = b"x" * 20_000_000
+    transport = LeanTransport(4)
+    await transport.open()
+    tracemalloc.start()
+    try:
+        with RawServer(never_reads) as server:
+            assert said(await post(transport, server.url(), body=body, timeout=0.3)) == (None, "timeout", False)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+        await transport.close()
 
 
 # --- bodies ------------------------------------------------------------------------------------------------
@@ -325,5 +363,5 @@ async def test_tls_to_a_plain_port(transport: Transport) -> None:
 
 
 async def test_tls_that_never_begins_times_out(transport: Transport) -> None:
-    with RawServer(lambda connection: connection.closing.wait(20)) as server:  # type: ignore[arg-type]
+    with RawServer(never_reads) as server:
         assert said(await post(transport, server.url(scheme="https"), timeout=0.4)) == (None, "timeout", False)

@@ -12,9 +12,12 @@ import pytest
 from aiohttp import http_exceptions
 from aiohttp.client_reqrep import ConnectionKey
 
+from relay.config import load
+from relay.errors import ConfigError
 from relay.model import ErrorClass
-from relay.send import describe, one_line, text_of
-from relay.send_aiohttp import error_class_of
+from relay.send import describe, one_line, text_of, transport
+from relay.send_aiohttp import AiohttpTransport, error_class_of
+from relay.send_lean import LeanTransport
 
 KEY = cast(ConnectionKey, SimpleNamespace(host="h", port=1, ssl=True, is_ssl=True))
 INFO = cast(Any, SimpleNamespace(real_url="http://h/"))
@@ -81,3 +84,14 @@ def test_an_error_without_words_is_called_by_its_name() -> None:
 
 def test_a_timeout_says_how_long_it_waited() -> None:
     assert describe(TimeoutError(), 15.0) == "no complete answer within 15 s"
+
+
+@pytest.mark.parametrize(("name", "kind"), [(None, AiohttpTransport), ("aiohttp", AiohttpTransport), ("lean", LeanTransport)])
+def test_the_transport_is_a_setting(name: str | None, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROWHOOK_TRANSPORT", raising=False)
+    assert isinstance(transport(load(**({"ROWHOOK_TRANSPORT": name} if name else {}))), kind)
+
+
+def test_another_transport_is_refused() -> None:
+    with pytest.raises(ConfigError, match="ROWHOOK_TRANSPORT is 'curl'"):
+        load(ROWHOOK_TRANSPORT="curl")
