@@ -1,8 +1,7 @@
-"""One HTTP/1.1 connection of the lean transport: a request goes out, llhttp reads the answer.
+"""One HTTP/1.1 connection of the lean transport: a request goes out, its answer comes in (`lean_answer.py`).
 
-The parser is as lenient as aiohttp's (white space around values, bare line feeds), so that both transports take the same for
-an answer. Limits: ``relay.send``. A connection whose end of the answer is not beyond doubt (more bytes behind it, a body cut
-at the limit, an answer before the request was out) is not ``reusable``.
+A connection whose end of the answer is not beyond doubt (more bytes behind it, a body cut at the limit, an answer before the
+request was out) is not ``reusable``.
 """
 
 from __future__ import annotations
@@ -11,52 +10,26 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-
-from relay.model import ErrorClass
-from relay.send import EXCERPT, MOST_FIELDS, MOST_HEADERS, MOST_READ
+from relay.lean_answer import Broken, LeanAnswer
 
 SLICE = 64 * 1024  # of a body, handed to the socket at a time: a receiver that doesn't read holds no second copy
-MOST_RAW = 8 * MOST_READ  # of a body with its chunk headers, however small the chunks
 
 
-class Broken(Exception):
-    """An exchange that failed, and how."""
-
-    def __init__(self, error_class: ErrorClass, text: str) -> None:
-        super().__init__(text)
-        self.error_class = error_class
-
-
-class LeanConnection(asyncio.Protocol):
+class LeanConnection(LeanAnswer, asyncio.Protocol):
     """``exchange`` one request at a time; in between ``lost_idle`` is called should anything come or the other side close."""
 
     __slots__ = (
-        "_begun",
         "_body",
-        "_done",
-        "_fields",
-        "_head_size",
-        "_in_body",
-        "_keep_alive",
         "_loop",
-        "_parser",
         "_paused",
-        "_raw",
-        "_read",
         "_sent",
-        "_sized",
         "_timer",
         "_transport",
         "_waiter",
         "closed",
-        "kept",
         "lost_idle",
         "place",
-        "reason",
-        "retry_after",
         "reusable",
-        "status",
         "used",
     )
 
@@ -70,34 +43,24 @@ class LeanConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._paused = False
-        self._parser = HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(
-            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
-        self._reset()
-
-    def _reset(self) -> None:
-        self.status: int | None = None
-        self.reason = b""
-        self.retry_after: bytes | None = None
-        self.kept = b""
+        self._body: memoryview | None = None  # what is left to send of a large one
+        self._sent = 0
         self.reusable = False
-        self._begun = self._in_body = self._sized = self._done = self._keep_alive = False
-        self._fields = self._head_size = self._raw = self._read = self._sent = 0
-        self._body: memoryview | None = None
+        super().__init__()
 
     # --- the request ---------------------------------------------------------------------------------------
 
     def exchange(self, head: bytes, body: bytes, timeout: float) -> asyncio.Future[None]:
         """Send a request; done when the answer has been read as far as it is. Raises Broken or TimeoutError there."""
         assert self._transport is not None
-        self._reset()
+        self.begin()
+        self.reusable = False
         self._waiter = self._loop.create_future()
         self._timer = self._loop.call_later(timeout, self._expire)
         if len(body) <= SLICE:
             self._transport.write(head + body)
         else:
-            self._body = memoryview(body)
+            self._body, self._sent = memoryview(body), 0
             self._transport.write(head)
             self._send_more()
         return self._waiter
@@ -126,6 +89,7 @@ class LeanConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; what has not gone out never will."""
         self.closed = True
+        self.reusable = False
         self._body = None
         if self._timer is not None:
             self._timer.cancel()
@@ -135,13 +99,13 @@ class LeanConnection(asyncio.Protocol):
             self._transport = None
 
     def eof_received(self) -> None:
-        if self._waiter is None and not self.closed:
-            self.abort()
-            self.lost_idle(self)
+        if self._waiter is None:
+            self._unasked()
 
     def connection_lost(self, exc: Exception | None) -> None:
         idle = self._waiter is None and not self.closed
         self.closed = True
+        self.reusable = False
         self._body = None
         if self._waiter is not None:
             self._end(exc)
@@ -149,12 +113,17 @@ class LeanConnection(asyncio.Protocol):
             self.lost_idle(self)
         self._transport = None
 
-    def _end(self, exc: Exception | None) -> None:
-        """The other side closed before the answer was over, or by closing says that it is."""
-        if not self._in_body:
-            self._fail(Broken(ErrorClass.RESET, str(exc or "") or "the connection was closed before there was an answer"))
-        elif self._sized or exc is not None:
-            self._fail(Broken(ErrorClass.PROTOCOL, "the connection was closed in the middle of the answer"))
+    def _unasked(self) -> None:
+        """Something came while nothing was asked: this connection answers nothing more."""
+        if not self.closed:
+            self.abort()
+            self.lost_idle(self)
+
+    def _end(self, reason: Exception | None) -> None:
+        try:
+            self.end(reason)
+        except Broken as error:
+            self._finish(error)
         else:
             self._settle()
 
@@ -162,81 +131,20 @@ class LeanConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
-            if not self.closed:
-                self.abort()
-                self.lost_idle(self)
+            self._unasked()
             return
-        self._raw += len(data)
         try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self._keep_alive = False
-        except HttpParserError as error:
-            self._keep_alive = False
-            if not (self._done or self._is_large):
-                self._fail(Broken(ErrorClass.PROTOCOL, f"the answer is not HTTP: {error}"))
-                return
-        if self._is_large and self._read < MOST_READ:
-            self._fail(Broken(ErrorClass.TOO_LARGE, f"the answer's headers have more than {MOST_HEADERS} bytes"))
-        elif self._done:
+            over = self.feed(data)
+        except Broken as error:
+            self._finish(error)
+            return
+        if over:
             self._settle()
-        elif self._read >= MOST_READ or self._raw > MOST_RAW:
-            self._keep_alive = False
-            self._settle()
-
-    @property
-    def _is_large(self) -> bool:
-        """Headers beyond the limits: those that are complete, or all that came while the head is not."""
-        return self._head_size > MOST_HEADERS or self._fields > MOST_FIELDS or (not self._in_body and self._raw > MOST_HEADERS)
-
-    def on_message_begin(self) -> None:
-        if self._done:
-            self._keep_alive = False  # a second answer: to nothing that was asked
-
-    def on_status(self, reason: bytes) -> None:
-        if not self._done:
-            self.reason += reason
-            self._head_size += len(reason)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._done:
-            return
-        self._fields += 1
-        self._head_size += len(name) + len(value)
-        name = name.lower()
-        if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
-            self._sized = True
-        elif name == b"retry-after" and self.retry_after is None:
-            self.retry_after = value
-
-    def on_headers_complete(self) -> None:
-        if self._done:
-            return
-        status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
-            self.reason, self.retry_after, self._sized = b"", None, False
-            return
-        self._in_body = True
-        self.status = status
-        self._keep_alive = self._parser.should_keep_alive()
-
-    def on_body(self, piece: bytes) -> None:
-        if self._done:
-            return
-        self._read += len(piece)
-        if len(self.kept) < EXCERPT:
-            self.kept += piece[: EXCERPT - len(self.kept)]
-
-    def on_message_complete(self) -> None:
-        if self._in_body:
-            self._done = True
-
-    # --- how it ends ---------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         transport = self._transport
         self.reusable = (
-            self._keep_alive
+            not self.last
             and self._body is None
             and not self.closed
             and transport is not None
@@ -245,11 +153,6 @@ class LeanConnection(asyncio.Protocol):
         )
         self.used = True
         self._finish(None)
-
-    def _fail(self, error: Exception) -> None:
-        if isinstance(error, Broken) and error.error_class is ErrorClass.TOO_LARGE:
-            self.status = None  # whether or not the rest of the head was there already
-        self._finish(error)
 
     def _expire(self) -> None:
         self._finish(TimeoutError())

@@ -2,7 +2,8 @@
 
 A request on a kept connection costs no task, no context and no second copy of a small body: its bytes are put together, written,
 and one future is awaited. URLs mean what they mean to aiohttp, by the same parser (yarl). There is nothing that it hands over
-to aiohttp today: redirects, cookies, decompression and proxies are off in both. Sources: hazards 32 to 35; RFC 9112.
+to aiohttp today: redirects, cookies, decompression and proxies are off in both. One difference is left: where garbage comes
+in one piece with a whole answer, the answer counts here, while aiohttp loses it. Sources: hazards 32 to 35; RFC 9112.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import NamedTuple
 from yarl import URL
 
 from relay.judge import classify
+from relay.lean_answer import Broken
 from relay.lean_pool import LeanPool, Place
-from relay.lean_protocol import Broken, LeanConnection
+from relay.lean_protocol import LeanConnection
 from relay.model import ErrorClass, Outcome
 from relay.send import describe, one_line, text_of
 

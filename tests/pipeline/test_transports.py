@@ -119,6 +119,7 @@ CASES: dict[str, tuple[Serve, int | None, str | None]] = {
     "resets": (reset_after(b""), None, "reset"),
     "resets in the head": (reset_after(b"HTTP/1.1 200 OK\r\n"), None, "reset"),
     "resets in the body": (reset_after(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort"), 200, "protocol"),
+    "resets a body without a length": (reset_after(b"HTTP/1.1 200 OK\r\n\r\nhello"), 200, None),
     "garbage": (answer(b"\x00\x01 what is HTTP?\r\n\r\n"), None, "protocol"),
     "garbage without an end": (answer(b"SSH-2.0-OpenSSH_9.6\r\n"), None, "protocol"),
     "http/2": (answer(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00"), None, "protocol"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from relay.lean_pool import LeanPool
 from relay.send import Transport
 from relay.send_lean import LeanTransport
 from tests.pipeline.raw_server import RawConnection, RawServer
@@ -106,6 +107,28 @@ async def test_a_kept_connection_that_the_receiver_closed_is_stale(transport: Tr
         assert said(await post(transport, server.url())) == (None, "reset", True)
         assert said(await post(transport, server.url())) == OK
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("after", ["eof_received", "connection_lost", "data_received"])
+async def test_a_connection_that_ends_right_after_the_answer_is_not_kept(after: str) -> None:
+    """uvloop reads both before it wakes up the one who waits: by then the connection must not pass for a good one."""
+    pool = LeanPool(4)
+    await pool.open()
+    with RawServer(once()) as server:
+        connection = await pool.get(("http", "127.0.0.1", server.port))
+        answered = connection.exchange(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"", 5)
+        connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        match after:
+            case "eof_received":
+                connection.eof_received()
+            case "connection_lost":
+                connection.connection_lost(None)
+            case _:
+                connection.data_received(b"more")
+        await answered
+        pool.give(connection, connection.place)
+        assert pool.size == 0
+    await pool.close()
 
 
 async def test_two_places_share_no_connection(transport: Transport) -> None:
