@@ -1,0 +1,75 @@
+"""Who is measured beside Rowhook: the program of each, how many processes it may have, its version and configuration in words."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.rivals import install
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A peer. ``runtime`` gives the command before the program, and raises MissingError where it can't."""
+
+    name: str
+    program: str
+    runtime: Callable[[bool], list[str]]
+    configuration: str
+    shares: bool = True  # several processes may work on one queue
+    queued: bool = True  # in a database; otherwise it reads the bodies from the file
+
+    @property
+    def note(self) -> str:
+        version = _versions().get(self.name)
+        return f"{self.name}{f' {version}' if version else ''}: {self.configuration}"
+
+
+def _here(_install: bool) -> list[str]:
+    return [sys.executable, "-m"]
+
+
+RIVALS = (
+    Rival(
+        "graphile-worker",
+        "graphile_worker.mjs",
+        install.node,
+        "LocalQueue of 500 with a refetch delay of 10 ms, completions batched, 24 jobs at once, undici with 24 connections",
+    ),
+    Rival(
+        "pg-boss",
+        "pg_boss.mjs",
+        install.node,
+        "two work() of batchSize 500, each posted together, notifyWorker() after each, undici with 64 connections",
+    ),
+    Rival(
+        "pgqueuer",
+        "benchmarks.rivals.pgqueuer_worker",
+        install.python,
+        "batches of 1,000, 2,000 jobs at once at most, asyncpg, uvloop, aiohttp with 64 connections",
+    ),
+    Rival(
+        "procrastinate",
+        "benchmarks.rivals.procrastinate_worker",
+        install.python,
+        "30 jobs at once, done jobs deleted, psycopg with its C code, uvloop, aiohttp with 30 connections",
+    ),
+    Rival(
+        "a thread per delivery",
+        "benchmarks.rivals.threads",
+        _here,
+        "Python, http.client, a connection each, 64 threads at most; bodies from memory, no queue and no database",
+        shares=False,
+        queued=False,
+    ),
+)
+
+
+def _versions() -> dict[str, str]:
+    """Exact versions, as pinned."""
+    pins: dict[str, str] = json.loads((install.HERE / "package.json").read_text())["dependencies"]
+    requirements = (install.HERE / "requirements.txt").read_text()
+    return pins | dict(re.findall(r"(?m)^([a-z]+)(?:\[.*\])?==(\S+)$", requirements))
