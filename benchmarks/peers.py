@@ -1,9 +1,9 @@
 """How many deliveries a second Rowhook makes of a backlog, against job queues on Postgres that post the same bodies.
 
-N events, or jobs, are committed before a worker starts; the rate is of the requests that the receiver sees, from the first to
-the last. Rowhook signs, and records every attempt; a peer's handler is one POST and nothing else, each in the best configuration
-that it documents (benchmarks/rivals/). Every run has a database of its own, on one server; rounds go through all in turn. "A
-thread per delivery" is what an application does that has no queue: it reads no database at all.
+N events, or jobs, are committed before a worker starts. Time runs from the first request that the receiver sees until all have
+come and the database knows that they are done. Rowhook signs, and records every attempt; a peer's handler is one POST and nothing
+else, each in the best configuration that it documents (benchmarks/rivals/). Every run has a database of its own, on one server;
+rounds go through all in turn. "A thread per delivery" is what an application does that has no queue: it reads no database at all.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.clock import Clock
 from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.programs import ROOT, RelayProcess
+from benchmarks.rivals import install
 from benchmarks.rivals.catalogue import RIVALS, Rival
 from benchmarks.rivals.install import MissingError
 from benchmarks.server import CAPTURE, Server, add_endpoint
@@ -30,8 +31,7 @@ ROUNDS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 3, Size.FULL: 5}
 PROCESSES = 1  # of Rowhook, and of each peer that can share its queue; 2 once the relay knows --processes
 BARS = {"aiohttp": Bar("ratio", ">=", 1.0), "lean": Bar("ratio", ">=", 2.0)}
 
-LOOK_EVERY = 0.005
-STALLED_AFTER = 60.0
+UNFINISHED = "SELECT EXISTS (SELECT FROM rowhook.delivery WHERE state IN ('pending', 'leased'))"
 
 ROWS = """
 INSERT INTO expenses (user_id, category_id, amount, notes, spent_at)
@@ -57,7 +57,7 @@ def run(size: Size, say: Say) -> list[Figure]:
         place = Place(server, receiver, server.folder / "bodies.jsonl", JOBS[size])
         place.bodies.write_text("".join(body(number) + "\n" for number in range(place.jobs)))
         ours = {transport: _rowhook(place, transport) for transport in transports()}
-        peers, missing = _peers(place, install=size > Size.TINY)
+        peers, missing = _peers(place, may_install=size > Size.TINY)
         for line in missing:
             say(line)
         found = _rounds(ROUNDS[size], {**ours, **{rival.name: once for rival, once in peers.items()}}, say)
@@ -93,13 +93,13 @@ def body(number: int) -> str:
     return json.dumps(envelope)
 
 
-def _peers(place: Place, install: bool) -> tuple[dict[Rival, Once], list[str]]:
+def _peers(place: Place, may_install: bool) -> tuple[dict[Rival, Once], list[str]]:
     """Those that can run here, and a line for each that can't."""
     found: dict[Rival, Once] = {}
     missing = []
     for rival in RIVALS:
         try:
-            found[rival] = _peer(place, rival, rival.runtime(install))
+            found[rival] = _peer(place, rival, rival.runtime(may_install))
         except MissingError as error:
             missing.append(f"{rival.name} not measured: {error}")
     return found, missing
@@ -137,27 +137,44 @@ def _rowhook(place: Place, transport: str) -> Once:
                 connection.execute(CAPTURE.encode())
                 connection.execute(ROWS.format(place.jobs).encode())
             _settle(place.server, name)
-            before = place.receiver.count()
+            clock = Clock(place.receiver, place.jobs)
             with RelayProcess(place.server.dsn(name), arguments=arguments, ROWHOOK_TRANSPORT=transport):
-                return _rate(place, before)
+                clock.run()
+                return clock.rate(lambda: _asked(place.server, name, UNFINISHED))
 
     return once
 
 
 def _peer(place: Place, rival: Rival, runtime: list[str]) -> Once:
-    name = rival.program.partition(".mjs")[0].rpartition(".")[2]
-    program = [*runtime, rival.program if runtime[-1] == "-m" else str(ROOT / ".bench" / "node" / rival.program)]
+    program = [*runtime, rival.program if runtime[-1] == "-m" else str(install.NODE / rival.program)]
+    return _queue(place, rival, program) if rival.unfinished else _from_memory(place, program)
+
+
+def _queue(place: Place, rival: Rival, program: list[str]) -> Once:
     processes = PROCESSES if rival.shares else 1
+    bodies = place.bodies.with_name(f"{rival.name}.jsonl")
+    lines = place.bodies.read_text().splitlines(keepends=True)[:: rival.fewer]
+    bodies.write_text("".join(lines))
 
     def once(number: int) -> float:
-        with _database(place.server, f"{name}_{number}", "template0") as database:
-            source = place.server.dsn(database) if rival.queued else str(place.bodies)
-            if rival.queued:
-                subprocess.run([*program, "prepare", source, str(place.bodies)], cwd=ROOT, check=True)
-                _settle(place.server, database)
-            before = place.receiver.count()
-            with workers([*program, "work", source, place.receiver.url], processes) as check:
-                return _rate(place, before, check)
+        with _database(place.server, f"{rival.name.replace('-', '_')}_{number}", "template0") as name:
+            dsn = place.server.dsn(name)
+            subprocess.run([*program, "prepare", dsn, str(bodies)], cwd=ROOT, check=True)
+            _settle(place.server, name)
+            clock = Clock(place.receiver, len(lines))
+            with workers([*program, "work", dsn, place.receiver.url], processes) as check:
+                clock.run(check)
+                return clock.rate(lambda: _asked(place.server, name, rival.unfinished))
+
+    return once
+
+
+def _from_memory(place: Place, program: list[str]) -> Once:
+    def once(_number: int) -> float:
+        clock = Clock(place.receiver, place.jobs)
+        with workers([*program, "work", str(place.bodies), place.receiver.url], 1) as check:
+            clock.run(check)
+            return clock.rate()
 
     return once
 
@@ -179,19 +196,8 @@ def _settle(server: Server, database: str) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _rate(place: Place, before: int, check: Callable[[], None] = lambda: None) -> float:
-    """Requests per second, from the first that is seen to the last. Raises RuntimeError when they stop coming."""
-    first: tuple[float, int] | None = None
-    seen, moved = before, time.monotonic()
-    while seen < before + place.jobs:
-        time.sleep(LOOK_EVERY)
-        check()
-        now, count = time.monotonic(), place.receiver.count()
-        if count > seen:
-            first = first or (now, count)
-            seen, moved = count, now
-        elif now > moved + STALLED_AFTER:
-            raise RuntimeError(f"{seen - before} of {place.jobs} requests came, then none for {STALLED_AFTER:.0f} s")
-    assert first is not None
-    began, already = first
-    return (before + place.jobs - already) / (moved - began) if moved > began else place.jobs / LOOK_EVERY
+def _asked(server: Server, database: str, question: str) -> bool:
+    with server.connect(database) as connection:
+        row = connection.execute(question.encode()).fetchone()
+    assert row is not None
+    return bool(row[0])

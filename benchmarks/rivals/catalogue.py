@@ -19,8 +19,9 @@ class Rival:
     program: str
     runtime: Callable[[bool], list[str]]
     configuration: str
+    unfinished: str = ""  # asks its database whether any job is; without one, there is no queue and it reads the file of bodies
     shares: bool = True  # several processes may work on one queue
-    queued: bool = True  # in a database; otherwise it reads the bodies from the file
+    fewer: int = 1  # divides the number of jobs: for one whose run would take longer than all the others' together
 
     @property
     def note(self) -> str:
@@ -38,24 +39,29 @@ RIVALS = (
         "graphile_worker.mjs",
         install.node,
         "LocalQueue of 500 with a refetch delay of 10 ms, completions batched, 24 jobs at once, undici with 24 connections",
+        "SELECT EXISTS (SELECT FROM graphile_worker._private_jobs)",
     ),
     Rival(
         "pg-boss",
         "pg_boss.mjs",
         install.node,
         "two work() of batchSize 500, each posted together, notifyWorker() after each, undici with 64 connections",
+        "SELECT EXISTS (SELECT FROM pgboss.job WHERE name = 'post' AND state < 'completed')",
     ),
     Rival(
         "pgqueuer",
         "benchmarks.rivals.pgqueuer_worker",
         install.python,
         "batches of 1,000, 2,000 jobs at once at most, asyncpg, uvloop, aiohttp with 64 connections",
+        "SELECT EXISTS (SELECT FROM pgqueuer)",
     ),
     Rival(
         "procrastinate",
         "benchmarks.rivals.procrastinate_worker",
         install.python,
         "30 jobs at once, done jobs deleted, psycopg with its C code, uvloop, aiohttp with 30 connections",
+        "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))",
+        fewer=4,
     ),
     Rival(
         "a thread per delivery",
@@ -63,7 +69,6 @@ RIVALS = (
         _here,
         "Python, http.client, a connection each, 64 threads at most; bodies from memory, no queue and no database",
         shares=False,
-        queued=False,
     ),
 )
 

@@ -24,8 +24,8 @@ async function work (url) {
     connectionString,
     concurrentJobs: CONCURRENT,
     maxPoolSize: CONCURRENT + 1,
-    localQueue: { size: 500, refetchDelay: { durationMs: 10 } },
-    completeJobBatchDelay: 0,
+    localQueue: { size: Number(process.env.BENCH_BATCH ?? 500), refetchDelay: { durationMs: 10 } },
+    completeJobBatchDelay: Number(process.env.BENCH_DELAY ?? 0),
     failJobBatchDelay: 0
   }
   const runner = await run({ logger: quiet, noHandleSignals: true, preset: { worker }, taskList: { [TASK]: post } })

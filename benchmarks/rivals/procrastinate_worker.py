@@ -41,7 +41,9 @@ async def work(dsn: str, url: str) -> None:
                 answer.raise_for_status()
 
         app.task(name=TASK)(post)
-        await app.run_worker_async(concurrency=CONCURRENCY, delete_jobs="always", shutdown_graceful_timeout=5)
+        await app.run_worker_async(
+            concurrency=CONCURRENCY, delete_jobs=os.environ.get("BENCH_DELETE", "always"), shutdown_graceful_timeout=5
+        )
 
 
 def main(command: str, dsn: str, argument: str) -> None:
