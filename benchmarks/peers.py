@@ -85,12 +85,12 @@ def body(number: int) -> str:
     }
     envelope = {
         "id": f"evt_{number:026d}",
-        "type": "expenses.created",
+        "type": "expense.created",
         "timestamp": "2026-01-15T08:30:00.123456Z",
         "tenant": str(number % 1000),
         "data": data,
     }
-    return json.dumps(envelope)
+    return json.dumps(envelope, separators=(",", ":"))
 
 
 def _peers(place: Place, may_install: bool) -> tuple[dict[Rival, Once], list[str]]:

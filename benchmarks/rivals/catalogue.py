@@ -38,7 +38,7 @@ RIVALS = (
         "graphile-worker",
         "graphile_worker.mjs",
         install.node,
-        "LocalQueue of 500 with a refetch delay of 10 ms, completions batched, 24 jobs at once, undici with 24 connections",
+        "LocalQueue of 500, refetch delay 10 ms, completions batched for 100 ms, 64 jobs at once, undici with 64 connections",
         "SELECT EXISTS (SELECT FROM graphile_worker._private_jobs)",
     ),
     Rival(
@@ -59,7 +59,7 @@ RIVALS = (
         "procrastinate",
         "benchmarks.rivals.procrastinate_worker",
         install.python,
-        "30 jobs at once, done jobs deleted, psycopg with its C code, uvloop, aiohttp with 30 connections",
+        "a quarter of the jobs, as it is slow; 30 at once, done jobs deleted, psycopg with its C code, uvloop, aiohttp with 30 connections",
         "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))",
         fewer=4,
     ),

@@ -1,12 +1,12 @@
-// pg-boss with one worker that takes 500 jobs at once and posts them together: work() with batchSize, and notifyWorker() so that
-// a full batch is followed by the next without the pause between polls. No supervision, no schedules: nothing but the queue.
+// pg-boss with two workers, each of which takes 500 jobs at once and posts them together: work() with batchSize, and
+// notifyWorker() so that a full batch is followed by the next without the pause between polls. No supervision, no schedules.
 import PgBoss from 'pg-boss'
 import { batches } from './bodies.mjs'
 import { poster } from './http_agent.mjs'
 
-const AT_ONCE = Number(process.env.BENCH_BATCH ?? 500)
-const CONNECTIONS = Number(process.env.BENCH_CONCURRENCY ?? 64)
-const WORKERS = Number(process.env.BENCH_WORKERS ?? 2)
+const AT_ONCE = 500
+const CONNECTIONS = 64
+const WORKERS = 2
 const QUEUE = 'post'
 
 const [command, connectionString, argument] = process.argv.slice(2)

@@ -6,7 +6,6 @@ Jobs are deleted when they are done, and a line is written into its log table fo
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from datetime import timedelta
@@ -20,8 +19,8 @@ from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
-BATCH = int(os.environ.get("BENCH_BATCH", "1000"))
-CONNECTIONS = int(os.environ.get("BENCH_CONCURRENCY", "64"))
+BATCH = 1000
+CONNECTIONS = 64
 ENTRYPOINT = "post"
 HEADERS = {"content-type": "application/json"}
 

@@ -6,7 +6,6 @@ It fetches jobs one by one: a batch is nothing that it has.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import uvloop
 from procrastinate import App, PsycopgConnector
 
 AT_ONCE = 1000
-CONCURRENCY = int(os.environ.get("BENCH_CONCURRENCY", "30"))
+CONCURRENCY = 30
 TASK = "post"
 HEADERS = {"content-type": "application/json"}
 
@@ -41,9 +40,7 @@ async def work(dsn: str, url: str) -> None:
                 answer.raise_for_status()
 
         app.task(name=TASK)(post)
-        await app.run_worker_async(
-            concurrency=CONCURRENCY, delete_jobs=os.environ.get("BENCH_DELETE", "always"), shutdown_graceful_timeout=5
-        )
+        await app.run_worker_async(concurrency=CONCURRENCY, delete_jobs="always", shutdown_graceful_timeout=5)
 
 
 def main(command: str, dsn: str, argument: str) -> None:
