@@ -58,6 +58,7 @@ def run(size: Size, say: Say) -> list[Figure]:
         place.bodies.write_text("".join(body(number) + "\n" for number in range(place.jobs)))
         ours = {transport: _rowhook(place, transport) for transport in transports()}
         peers, missing = _peers(place, may_install=size > Size.TINY)
+        missing += [f"Rowhook with {name} not measured: this relay has no ROWHOOK_TRANSPORT" for name in BARS if name not in ours]
         for line in missing:
             say(line)
         found = _rounds(ROUNDS[size], {**ours, **{rival.name: once for rival, once in peers.items()}}, say)

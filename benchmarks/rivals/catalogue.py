@@ -59,7 +59,7 @@ RIVALS = (
         "procrastinate",
         "benchmarks.rivals.procrastinate_worker",
         install.python,
-        "a quarter of the jobs, as it is slow; 30 at once, done jobs deleted, psycopg with its C code, uvloop, aiohttp with 30 connections",
+        "a quarter of the jobs, as it is slow; 30 at once, done ones deleted, psycopg in C, uvloop, aiohttp with 30 connections",
         "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))",
         fewer=4,
     ),

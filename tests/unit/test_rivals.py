@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.rivals.catalogue import RIVALS
 
 def test_without_npm_the_reason_is_named(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "npm" else f"/usr/bin/{name}")
-    with pytest.raises(install.MissingError, match="^there is no npm on this machine$"):
+    with pytest.raises(install.MissingError, match="there is no npm on this machine"):
         install.node(install=True)
 
 
@@ -28,7 +29,7 @@ def test_what_is_not_installed_stays_so_unless_it_may_be(monkeypatch, tmp_path: 
 
 def test_a_failed_installation_is_a_reason_too(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(install, "VENV", tmp_path / "venv")
-    monkeypatch.setattr(install.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(install.MissingError, match="false failed"):
         install.python(install=True)
 
