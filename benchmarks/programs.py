@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -24,10 +24,11 @@ _LIVE = "SELECT count(*) FROM rowhook.instance WHERE state = 'live'"
 
 
 class RelayProcess:
-    """`python -m relay run --no-api`, in an empty folder and without settings of the caller's; stopped on exit."""
+    """`python -m relay run --no-api` and more arguments, in an empty folder, without the caller's settings; stopped on exit."""
 
-    def __init__(self, dsn: str, **settings: str) -> None:
+    def __init__(self, dsn: str, *, arguments: Sequence[str] = (), **settings: str) -> None:
         self._dsn = dsn
+        self._command = [*COMMAND, *arguments]
         self._settings = settings
         self._folder = Path(tempfile.mkdtemp(prefix="rh-bench-relay-"))
         self._log = self._folder / "relay.log"
@@ -46,7 +47,7 @@ class RelayProcess:
             with psycopg.connect(self._dsn, autocommit=True) as connection:
                 before = _count_live(connection)
                 with self._log.open("wb") as log:
-                    self._process = subprocess.Popen(COMMAND, cwd=self._folder, env=environment, stdout=log, stderr=log)
+                    self._process = subprocess.Popen(self._command, cwd=self._folder, env=environment, stdout=log, stderr=log)
                 self._wait_until_live(connection, before + 1)
         except BaseException:
             self.__exit__()

@@ -55,7 +55,7 @@ class Server:
             os.chown(self.folder, user, self._as_user["group"])
         self.data = self.folder / "data"
         self._log = self.folder / "postgres.log"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -143,7 +143,7 @@ def _name(text: str) -> sql.Identifier:
     return sql.Identifier(text)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

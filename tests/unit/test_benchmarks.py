@@ -22,6 +22,7 @@ PROMISED = {"bench", "metric", "value", "unit", "baseline", "ratio"}
     [
         ("idle", {"queries/s", "% of a core", "bytes/s"}),
         ("latency", {"ms"}),
+        ("peers", {"deliveries/s"}),
         ("writers", {"tps", "µs/insert"}),
     ],
 )
@@ -111,4 +112,4 @@ def test_an_unknown_name_is_a_users_mistake(capsys):
     with pytest.raises(SystemExit) as ended:
         program.main(["speed"])
     assert ended.value.code == 2
-    assert "idle, latency, writers" in capsys.readouterr().err
+    assert "idle, latency, peers, writers" in capsys.readouterr().err
