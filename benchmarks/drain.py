@@ -31,6 +31,9 @@ SELECT i %% 1000, i %% 12, i / 100.0, 'coffee and a sandwich on the way to the s
 """
 ROWS_OF_A_TRANSACTION = 20_000
 
+UNDELIVERED = "SELECT count(*) FROM rowhook.delivery WHERE state <> 'delivered'"
+ATTEMPTS = "SELECT count(*) FROM rowhook.attempt"
+
 Fill = Callable[[psycopg.Connection[Any]], None]
 
 
@@ -56,18 +59,24 @@ class Drained:
 
 
 def drain(server: Server, receiver: Sink, name: str, backlog: Backlog) -> Drained:
-    """One run, in a database of that name. Raises RuntimeError where requests are repeated or stop coming."""
+    """One run, in a database of that name. Raises RuntimeError where requests are repeated or lost, or not all is recorded."""
     with temporary(server, name, backlog.template):
         with server.connect(name) as connection:
             backlog.fill(connection)
         settle(server, name)
+        attempts = asked(server, name, ATTEMPTS)
         clock = Clock(receiver, backlog.requests)
         with RelayProcess(server.dsn(name), arguments=backlog.arguments, **backlog.settings) as relay:
             before = relay.cpu_seconds()
             clock.run()
-            rate = clock.rate(lambda: asked(server, name, UNFINISHED))
+            rate = clock.rate(lambda: bool(asked(server, name, UNFINISHED)))
             cpu = (relay.cpu_seconds() - before) / max(1, clock.counted)
-            return Drained(rate, clock.tenths(), cpu, relay.peak_memory())
+            drained = Drained(rate, clock.tenths(), cpu, relay.peak_memory())
+        if (attempts := asked(server, name, ATTEMPTS) - attempts) != backlog.requests:
+            raise RuntimeError(f"{attempts} attempts are recorded of {backlog.requests} requests")
+        if undelivered := asked(server, name, UNDELIVERED):
+            raise RuntimeError(f"{undelivered} deliveries ended without success")
+        return drained
 
 
 def expenses(url: str, rows: int) -> Fill:
@@ -76,10 +85,14 @@ def expenses(url: str, rows: int) -> Fill:
     def fill(connection: psycopg.Connection[Any]) -> None:
         add_endpoint(connection, url)
         connection.execute(CAPTURE.encode())
-        for first in range(1, rows + 1, ROWS_OF_A_TRANSACTION):
-            connection.execute(EXPENSES, [first, min(rows, first + ROWS_OF_A_TRANSACTION - 1)])
+        insert_expenses(connection, rows)
 
     return fill
+
+
+def insert_expenses(connection: psycopg.Connection[Any], rows: int) -> None:
+    for first in range(1, rows + 1, ROWS_OF_A_TRANSACTION):
+        connection.execute(EXPENSES, [first, min(rows, first + ROWS_OF_A_TRANSACTION - 1)])
 
 
 @contextlib.contextmanager
@@ -100,8 +113,9 @@ def settle(server: Server, database: str) -> None:
         connection.execute("CHECKPOINT")
 
 
-def asked(server: Server, database: str, question: str) -> bool:
+def asked(server: Server, database: str, question: str) -> int:
+    """The number, or the truth, that a query answers."""
     with server.connect(database) as connection:
         row = connection.execute(question.encode()).fetchone()
     assert row is not None
-    return bool(row[0])
+    return int(row[0])

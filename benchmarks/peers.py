@@ -146,7 +146,7 @@ def _queue(place: Place, rival: Rival, program: list[str]) -> Once:
             clock = Clock(place.receiver, len(lines))
             with workers([*program, "work", dsn, place.receiver.url], processes) as check:
                 clock.run(check)
-                return clock.rate(lambda: asked(place.server, name, rival.unfinished))
+                return clock.rate(lambda: bool(asked(place.server, name, rival.unfinished)))
 
     return once
 
