@@ -18,6 +18,7 @@ from tests.cluster import free_port
 from tests.conftest import Connection
 from tests.receiver import Receiver
 
+LOOPBACK = {"ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8"}
 Start = Callable[..., AbstractContextManager["Running"]]
 
 
@@ -47,9 +48,7 @@ def start(dsn: str, in_folder: Path) -> Start:
     @contextlib.contextmanager
     def start(*arguments: str, **variables: str) -> Iterator[Running]:
         log = in_folder / "log"
-        env = environment(
-            **{"DATABASE_URL": dsn, "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8", "ROWHOOK_ALLOW_HTTP": "1", **variables}
-        )
+        env = environment(**{"DATABASE_URL": dsn, **LOOPBACK, **variables})
         with log.open("wb") as written:
             process = subprocess.Popen([*COMMAND, "run", *arguments], cwd=in_folder, env=env, stderr=written)
         try:
@@ -69,7 +68,8 @@ def wait_until_live(conn: Connection, name: str) -> None:
 
 
 def test_captures_delivers_and_stops(finmind_dsn: str, conn: Connection, rowhook: Rowhook, receiver: Receiver, start: Start):
-    added = rowhook("endpoint", "add", receiver.url(), "--events", "expense.*", "--tenant", "1", "--json", ok=True).json
+    options = ["--events", "expense.*", "--tenant", "1"]
+    added = rowhook("endpoint", "add", receiver.url(), *options, "--json", env=LOOPBACK, ok=True).json
     with start("--no-api", "--instance-name", "the one", ROWHOOK_CAPTURE="expenses:user_id, bills:user_id") as relay:
         wait_until_live(conn, "the one")
         conn.execute("INSERT INTO users (email, password_hash) VALUES ('a', 'x')")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from relay.address import check_url
 from relay.errors import UserMistake
+from relay.url import check_url
 
 LABEL_63, LABEL_64 = "a" * 63, "a" * 64
 NAME_253 = ".".join([LABEL_63, LABEL_63, LABEL_63, "a" * 61])
