@@ -36,17 +36,14 @@ class Dialler:
         self._guard = guard
         self._resolver = Resolver()
 
-    async def prepare(self, host: str, port: int, scheme: Scheme, *, by_proxy: bool = False) -> None:
-        """Once before a connection is made: refuse what the host's text alone forbids, and look up what is own on this port."""
+    async def prepare(self, host: str, port: int, scheme: Scheme) -> None:
+        """Once before a connection is made: look up what is own on this port, and refuse what the text alone forbids."""
         for name in self._guard.own_names(port):
             try:
                 self._guard.learn(name, [address_of(info[4]) for info in await self._resolver.resolve(name)])
             except socket.gaierror:
                 continue  # what was learnt before stays
-        if by_proxy:
-            self._guard.check_target(host, port, scheme)
-        else:
-            self._guard.literal(host)
+        self._guard.check_target(host, port, scheme)
 
     async def addresses(self, host: str, port: int, scheme: Scheme) -> Sequence[AddrInfo]:
         """All addresses of a host, none of which is denied. Raises socket.gaierror."""

@@ -47,7 +47,7 @@ class Guard:
         self._policy.check(host, addresses, port, scheme)
 
     def check_target(self, host: str, port: int, scheme: Scheme) -> None:
-        """What can be said of a host without its addresses: all that counts where a proxy resolves it."""
+        """What can be said of a host without its addresses: all that there is where a proxy resolves it."""
         address = self.literal(host)
         if address is None and _is_localhost(host):
             address = IPv4Address("127.0.0.1")

@@ -158,7 +158,7 @@ class _Connector(aiohttp.TCPConnector):
     async def _create_connection(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
         """A new one, judged before and after; in between each address is, in ``open_socket``."""
         scheme: Scheme = "https" if req.is_ssl() else "http"
-        await self._dialler.prepare(req.url.raw_host or "", req.url.port or 0, scheme, by_proxy=req.proxy is not None)
+        await self._dialler.prepare(req.url.raw_host or "", req.url.port or 0, scheme)
         dialled: Scheme = "proxy" if req.proxy else scheme
         _scheme.set(dialled)
         handler = await super()._create_connection(req, traces, timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -195,7 +195,7 @@ def said_of(url: str, guard: Guard) -> tuple[bool, bool, IPv4Address | IPv6Addre
         guard.check_target(parsed.raw_host or "", parsed.port or 0, "https" if parsed.scheme == "https" else "http")
     except DestinationDenied:
         return accepted, False, address
-    except ValueError:
+    except (ValueError, IndexError):  # yarl raises either for what it can't read
         assert not accepted
         return False, False, None
     return accepted, True, address
@@ -214,8 +214,7 @@ def is_denied(asked: Guard, host: str, port: int) -> bool:
     try:
         asked.check(host, [ip_address(host)], port, "https")
     except DestinationDenied as denied:
-        assert "own" in str(denied) or "this relay" in str(denied)
-        return True
+        return "Rowhook's own" in str(denied) or "this relay's API" in str(denied)
     return False
 
 
@@ -287,7 +286,7 @@ Answers = dict[str, list[str]]
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     """The resolver's answers by name; a name without one doesn't exist."""
     known: Answers = {}
 
@@ -297,7 +296,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
         return [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, 0)) for a in known[host]]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    yield known
+    return known
 
 
 @pytest.mark.parametrize(
@@ -375,7 +374,7 @@ def test_settings_that_are_wrong(name: str, value: str, says: str) -> None:
     "url", ["proxy:3128", "socks5://me:sesame@proxy:1080", "http://", "http://me:sesame@proxy:3128/x", "http://[:"]
 )
 def test_a_proxy_that_is_none_is_not_shown(url: str) -> None:
-    with pytest.raises(ConfigError, match="ROWHOOK_PROXY.*http://proxy:3128") as caught:
+    with pytest.raises(ConfigError, match=r"ROWHOOK_PROXY.*http://proxy:3128") as caught:
         load(ROWHOOK_PROXY=url)
     assert "sesame" not in str(caught.value)
 
