@@ -18,6 +18,8 @@ import pytest
 import pytest_asyncio
 
 from relay.config import load
+from relay.dial import Dialler
+from relay.errors import DestinationDenied
 from relay.guard import Guard, guard
 from relay.own import Own
 from relay.policy import policy
@@ -297,6 +299,45 @@ async def test_own_places(kind: str, names: Names) -> None:
             assert [said(await post(opened, f"http://{host}:{place.port}/")) for host in hosts] == [BLOCKED] * len(hosts)
             assert place.connections == 0
         await opened.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+async def test_a_database_whose_name_is_unknown_stops_nobody(kind: str) -> None:
+    with RawServer(polite) as server:
+        opened = TRANSPORTS[kind](8, Guard(policy(ALLOWED), [Own("the database", "nobody.invalid", server.port)]))
+        await opened.open()
+        assert said(await post(opened, server.url())) == OK
+        await opened.close()
+
+
+# --- each safeguard by itself ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", [(DENIED, 8080), (ALLOWED, 22), ("8.8.8.8", 80), ("fe80::1", 8080, 0, 2)])
+def test_a_socket_is_opened_for_allowed_addresses_only(address: Any) -> None:
+    """Even if nothing before it had judged."""
+    dialler = Dialler(Guard(policy(ALLOWED)))
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with pytest.raises(DestinationDenied):
+        dialler.open_socket((family, socket.SOCK_STREAM, 0, "", address), "http")
+    dialler.open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (ALLOWED, 8080)), "http").close()
+    dialler.open_socket((family, socket.SOCK_STREAM, 0, "", address), "proxy").close()
+
+
+async def test_a_connection_that_ends_elsewhere_carries_nothing(guarded: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody between us and the kernel turns it to a denied address: the peer is seen before anything is sent."""
+    loop = asyncio.get_running_loop()
+    real = loop.sock_connect
+
+    async def turned(connecting: socket.socket, address: Any) -> None:
+        await real(connecting, (DENIED, address[1]))
+
+    with RawServer(polite, host=DENIED) as elsewhere:
+        monkeypatch.setattr(loop, "sock_connect", turned)
+        assert said(await post(guarded, f"http://{ALLOWED}:{elsewhere.port}/")) == BLOCKED
+        monkeypatch.undo()
+        eventually(lambda: elsewhere.connections == 1)
+        assert elsewhere.requests == []
 
 
 # --- a proxy -----------------------------------------------------------------------------------------------
