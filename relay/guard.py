@@ -51,10 +51,12 @@ class Guard:
         address = self.literal(host)
         if address is None and _is_localhost(host):
             address = IPv4Address("127.0.0.1")
-        if address is None:
-            self._policy.check_name(host, port, scheme, known_addresses=not self.by_proxy)
-        else:
+        if address is not None:
             self.check(host, [address], port, scheme)
+            return
+        if (name := host.rstrip(".").lower()) in self.own_names(port):
+            raise DestinationDenied(f"{name} port {port} is Rowhook's own", "no webhook goes there; give a receiver's URL")
+        self._policy.check_name(host, port, scheme, judged_later=not self.by_proxy)
 
     def own_names(self, port: int) -> list[str]:
         """Names of what is own on this port: ``learn`` their addresses before anything is judged."""

@@ -142,10 +142,9 @@ class Policy:
                 f"a list in ROWHOOK_ALLOW_PORTS, e.g. 80,443,{port}, would allow it",
             )
 
-    def check_name(self, host: str, port: int, scheme: Scheme, *, known_addresses: bool) -> None:
-        """What can be said of a name alone. ``known_addresses``: they will be judged where they are dialled."""
-        may_be_allowed = known_addresses and self.allow
-        if scheme == "http" and not self.allow_http and not may_be_allowed:
+    def check_name(self, host: str, port: int, scheme: Scheme, *, judged_later: bool) -> None:
+        """What can be said of a name alone; ``judged_later``: its addresses will be, and may turn out to be allowed ones."""
+        if scheme == "http" and not self.allow_http and not (judged_later and self.allow):
             raise _plain(host)
         self.check_port(port)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import pytest_asyncio
+import trustme
 
 from relay.config import load
 from relay.dial import Dialler
@@ -365,6 +368,42 @@ async def test_a_proxy_is_a_choice(kind: str, monkeypatch: pytest.MonkeyPatch, t
             assert said(await post(through, url)) == BLOCKED
         await through.close()
         assert (len(proxy.requests), len(server.requests), trap.connections) == (2, 1, 0)
+
+
+def tunnel(through: RawConnection) -> None:
+    """A proxy's CONNECT, to a server on this machine whatever the name."""
+    named = through.head().split()[1]
+    through.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", int(named.rpartition(b":")[2]))) as onward:
+        back = threading.Thread(target=_pump, args=(onward, through._socket), daemon=True)
+        back.start()
+        _pump(through._socket, onward)
+        back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
+
+
+async def test_https_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy sees host and port; the certificate is the receiver's, and what is denied gets no CONNECT."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("hook.example").configure_cert(context)
+    with RawServer(polite, context) as server, RawServer(tunnel) as proxy:
+        through = transport(load(ROWHOOK_PROXY=proxy.url("")))
+        await through.open()
+        assert [said(await post(through, f"https://hook.example:{server.port}/hook")) for _ in range(2)] == [OK, OK]
+        assert (len(server.requests), proxy.connections) == (2, 1)
+        assert said(await post(through, f"https://other.example:{server.port}/hook")) == (None, "tls", False)
+        assert said(await post(through, f"https://127.0.0.1:{server.port}/hook")) == BLOCKED
+        assert proxy.connections == 2
+        await through.close()
 
 
 # --- end to end --------------------------------------------------------------------------------------------

@@ -345,9 +345,22 @@ def test_saved(monkeypatch: pytest.MonkeyPatch, answers: Answers, url: str, vari
     check_saved(url, given_settings(monkeypatch, **variables))
 
 
-@pytest.mark.parametrize("url", ["https://10.1.2.3/", "https://localhost/", "http://hook.example/", "https://hook.example:22/"])
+DATABASE = {"DATABASE_URL": "postgresql://db.internal:7432/db"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://10.1.2.3/",
+        "https://localhost/",
+        "http://hook.example/",
+        "https://hook.example:22/",
+        "https://db.internal:7432/",
+        "https://DB.internal:7432/",
+    ],
+)
 def test_with_a_proxy_the_text_is_still_judged(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    given = {"ROWHOOK_PROXY": "http://proxy:3128", "ROWHOOK_ALLOW_NETWORKS": "10.9.0.0/16"}
+    given = {"ROWHOOK_PROXY": "http://proxy:3128", "ROWHOOK_ALLOW_NETWORKS": "10.9.0.0/16", **DATABASE}
     with pytest.raises(DestinationDenied):
         check_saved(url, given_settings(monkeypatch, **given))
 
