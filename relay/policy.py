@@ -145,7 +145,7 @@ class Policy:
     def check_name(self, host: str, port: int, scheme: Scheme, *, judged_later: bool) -> None:
         """What can be said of a name alone; ``judged_later``: its addresses will be, and may turn out to be allowed ones."""
         if scheme == "http" and not self.allow_http and not (judged_later and self.allow):
-            raise _plain(host)
+            raise _plain(host, "or name its network in ROWHOOK_ALLOW_NETWORKS" if judged_later else "")
         self.check_port(port)
 
     def _check_addresses(self, host: str, addresses: Sequence[Address]) -> None:
@@ -193,5 +193,5 @@ def _is(host: str, address: Address, what: str) -> str:
     return f"{address} is {what}" if host == str(address) else f"{host} is {address}, {what}"
 
 
-def _plain(host: str) -> DestinationDenied:
-    return DestinationDenied(f"{host} would be sent plain http", "use https, or set ROWHOOK_ALLOW_HTTP=1")
+def _plain(host: str, more: str = "") -> DestinationDenied:
+    return DestinationDenied(f"{host} would be sent plain http", f"use https, or set ROWHOOK_ALLOW_HTTP=1 {more}")

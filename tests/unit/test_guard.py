@@ -310,7 +310,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
         ("https://internal.example/", "internal.example is 10.1.2.3, a private address: ROWHOOK_ALLOW_NETWORKS=10.1.2.0/24"),
         ("https://six.example/", "six.example is fd00::7"),
         ("http://public.example/", "plain http: use https, or set ROWHOOK_ALLOW_HTTP=1"),
-        ("http://unknown.example/", "plain http"),
+        ("http://unknown.example/", "or name its network in ROWHOOK_ALLOW_NETWORKS"),
         ("https://public.example:22/", "port 22"),
         ("https://unknown.example:5432/", "port 5432 is that of Postgres"),
         ("https://127.0.0.1:8080/", "this relay's API (ROWHOOK_API_LISTEN)"),
