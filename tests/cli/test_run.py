@@ -84,6 +84,23 @@ def test_captures_delivers_and_stops(finmind_dsn: str, conn: Connection, rowhook
     assert added["secret"] not in relay.log.read_text()
 
 
+def test_its_own_api_gets_no_request(conn: Connection, rowhook: Rowhook, start: Start):
+    port = free_port()
+    url, env = f"http://127.0.0.1:{port}/health/live", {"ROWHOOK_API_LISTEN": f"127.0.0.1:{port}"}
+    rowhook("endpoint", "add", url, env={**LOOPBACK, **env}).refused("this relay's API (ROWHOOK_API_LISTEN)")
+    rowhook("endpoint", "add", url, env=LOOPBACK, ok=True)  # where the command doesn't know where the relay listens
+    with start("--instance-name", "serving", **env) as relay:
+        wait_until_live(conn, "serving")
+        conn.execute("SELECT rowhook.emit('order.placed', '{}')")
+        deadline = time.monotonic() + 20
+        while not (attempts := conn.execute("SELECT error_class, error FROM rowhook.attempt").fetchall()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert relay.stop() == 0, relay.log.read_text()
+    ((error_class, error),) = attempts
+    assert error_class == "blocked" and "this relay's API (ROWHOOK_API_LISTEN)" in error
+
+
 def test_capture_setting_never_overwrites(finmind_dsn: str, conn: Connection, rowhook: Rowhook, start: Start):
     """Options given otherwise stay; a capture that lost a trigger is mended."""
     rowhook("capture", "expenses", "--type-prefix", "cost", "--tenant", "category_id", ok=True)

@@ -23,7 +23,7 @@ import trustme
 from relay.config import load
 from relay.dial import Dialler
 from relay.errors import DestinationDenied
-from relay.guard import Guard, guard
+from relay.guard import Guard
 from relay.own import Own
 from relay.policy import policy
 from relay.send import Transport, transport
@@ -473,9 +473,3 @@ def test_the_relays_own_database_gets_no_request(
     eventually(lambda: states(conn) == {"dead": 1})
     assert attempts_of(conn, hook) == [(1, None, "blocked")]
     assert "own database (DATABASE_URL)" in one(conn, "SELECT error FROM rowhook.attempt")
-
-
-def test_a_relay_that_listens_guards_its_listener() -> None:
-    given = load(ROWHOOK_ALLOW_NETWORKS="127.0.0.0/8", ROWHOOK_API_LISTEN="127.0.0.1:8080")
-    assert guard(given, listens=True)._own.keys() == {8080}
-    assert guard(given, listens=False)._own == {}
