@@ -10,13 +10,17 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import idle, latency, peers, report, writers
+from benchmarks import backlog, history, idle, latency, memory, peers, report, retries, writers
 from benchmarks.figures import Figure, Say, Size
 
 BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
+    "backlog": backlog.run,
+    "history": history.run,
     "idle": idle.run,
     "latency": latency.run,
+    "memory": memory.run,
     "peers": peers.run,
+    "retries": retries.run,
     "writers": writers.run,
 }
 
