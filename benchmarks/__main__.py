@@ -10,13 +10,14 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import idle, latency, peers, report, writers
+from benchmarks import idle, latency, peers, report, throughput, writers
 from benchmarks.figures import Figure, Say, Size
 
 BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
     "idle": idle.run,
     "latency": latency.run,
     "peers": peers.run,
+    "throughput": throughput.run,
     "writers": writers.run,
 }
 
