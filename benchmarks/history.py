@@ -1,8 +1,8 @@
 """Whether a relay is slower the more it has delivered before: 3,000,000 old deliveries (full size) against empty tables.
 
-Each old delivery has its event and its attempt, as a relay would have left them: spread over the past eight days and so over the
-slots of the ring, written in many transactions, behind the cursor, vacuumed and analyzed. That database is made once and copied for
-each run. Both begin with the same backlog; rounds alternate.
+Each old delivery has its event and its attempt, as a relay would have left them: spread over the past eight days and so over
+the slots of the ring, written in many transactions, behind the cursor, vacuumed and analyzed. That database is made once and
+copied for each run. Both begin with the same backlog; rounds alternate.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ CREATE TABLE documents (id serial PRIMARY KEY, body text NOT NULL);
 SELECT rowhook.capture('documents');
 INSERT INTO documents (body)
 WITH digits AS MATERIALIZED (SELECT string_agg(md5(i::text), '') AS text FROM generate_series(1, 31250) AS i)
-SELECT substr(d.text, 1 + i * 997 % 1000000) || left(d.text, i * 997 % 1000000) FROM digits AS d CROSS JOIN generate_series(1, {}) AS i
+SELECT substr(d.text, 1 + i * 997 % 1000000) || left(d.text, i * 997 % 1000000)
+  FROM digits AS d CROSS JOIN generate_series(1, {}) AS i
 """
 
 

@@ -1,7 +1,7 @@
-"""What retries cost: deliveries that fail twice before they succeed, in attempts per second, against deliveries that succeed at once.
+"""What retries cost: attempts per second where each delivery fails twice before it succeeds, against ones that succeed at once.
 
 The endpoint's schedule waits a second before each retry, so while some wait others are tried; what comes due is found and claimed
-again, and each failure is recorded with when to go on. The receiver is one program for both: it counts the tries of each webhook-id.
+again, and each failure is recorded with when to go on. The receiver is one program for both: it counts each webhook-id's tries.
 """
 
 from __future__ import annotations
