@@ -58,9 +58,9 @@ def handler(form: Literal["text", "json"]) -> logging.Handler:
     return made
 
 
-def set_up(form: Literal["text", "json"]) -> None:
-    """For a process that runs on: everything from INFO on."""
-    _install(handler(form), logging.INFO)
+def set_up(form: Literal["text", "json"], level: str = "info") -> None:
+    """For a process that runs on: everything from this level on."""
+    _install(handler(form), logging.getLevelNamesMapping()[level.upper()])
 
 
 def set_up_for_command() -> None:

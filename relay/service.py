@@ -20,7 +20,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from relay.config import Settings, duration
+from relay.config import Settings, duration, require_keyring
 from relay.database import Session
 from relay.directory import Defaults, Directory
 from relay.errors import DatabaseLost, LeaseLost, UserMistake
@@ -51,7 +51,7 @@ class Relay:
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
         self._transport = transport(settings)
-        self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
+        self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)), require_keyring(settings))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
         self._flight = Flight(

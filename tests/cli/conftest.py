@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.conftest import Connect, Connection
+from tests.keys import KEY
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "relay"]
@@ -90,7 +91,7 @@ def rowhook(anywhere: Rowhook, request: pytest.FixtureRequest) -> Rowhook:
     database = request.getfixturevalue("empty_dsn" if "empty_dsn" in request.fixturenames else "dsn")
 
     def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
-        return anywhere(*arguments, env={"DATABASE_URL": database, **(env or {})}, input=input, ok=ok)
+        return anywhere(*arguments, env={"DATABASE_URL": database, "ROWHOOK_SECRET_KEY": KEY, **(env or {})}, input=input, ok=ok)
 
     return run
 

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import COMMAND, Rowhook, environment
 from tests.cluster import free_port
 from tests.conftest import Connection
+from tests.keys import KEY
 from tests.receiver import Receiver
 
 Start = Callable[..., AbstractContextManager["Running"]]
@@ -48,7 +49,13 @@ def start(dsn: str, in_folder: Path) -> Start:
     def start(*arguments: str, **variables: str) -> Iterator[Running]:
         log = in_folder / "log"
         env = environment(
-            **{"DATABASE_URL": dsn, "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8", "ROWHOOK_ALLOW_HTTP": "1", **variables}
+            **{
+                "DATABASE_URL": dsn,
+                "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+                "ROWHOOK_ALLOW_HTTP": "1",
+                "ROWHOOK_SECRET_KEY": KEY,
+                **variables,
+            }
         )
         with log.open("wb") as written:
             process = subprocess.Popen([*COMMAND, "run", *arguments], cwd=in_folder, env=env, stderr=written)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import Connection
+from tests.keys import KEY
 from tests.pipeline.conftest import Hook, one, run_text
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 def rowhook(dsn: str, *arguments: str) -> Any:
     """Run the command with ``--json``; what it printed."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": dsn, "ROWHOOK_ALLOW_HTTP": "1"}
+    environment["ROWHOOK_SECRET_KEY"] = KEY
     command = [sys.executable, "-m", "relay", *arguments, "--json"]
     done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ import psycopg
 from relay.config import Settings, load
 from relay.service import Relay
 from tests.cluster import ClusterError
+from tests.keys import KEY
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str =
 
 def settings(dsn: str, **given: str) -> Settings:
     """Settings of a relay on this database; ``given`` by environment name without ROWHOOK_, in lower case."""
+    given = {"secret_key": KEY, **given}
     return load(DATABASE_URL=dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()})
 
 
@@ -97,6 +99,7 @@ class RelayProcess:
         self._environment = {
             **os.environ,
             "DATABASE_URL": dsn,
+            "ROWHOOK_SECRET_KEY": KEY,
             **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()},
         }
         self._process: subprocess.Popen[str] | None = None
