@@ -15,14 +15,15 @@ import psycopg
 from psycopg.rows import DictRow
 
 from relay import public_id
-from relay.address import check_url
-from relay.config import duration
+from relay.config import Settings, duration
 from relay.database import query
 from relay.errors import UserMistake
+from relay.guard import check_saved
 from relay.keyring import Keyring
 from relay.retry import parse_schedule
 from relay.sign import Signer, new_secret, parse_signer
 from relay.sign_ed25519 import SigningKey
+from relay.url import check_url
 from relay.vault import store_headers, store_secret
 
 Connection = psycopg.Connection[DictRow]
@@ -125,6 +126,12 @@ def chosen(given: Signer | None, scheme: str | None, default: str = "") -> Signe
     if scheme == ED25519:
         return SigningKey.new()
     return parse_signer(default or new_secret())
+
+
+def check_destination(fields: Row, settings: Settings) -> None:
+    """Requests may go to the URL among these columns, if there is one; raises UserMistake. When dialled it is judged again."""
+    if "url" in fields:
+        check_saved(fields["url"], settings)
 
 
 def spelled(waits: Sequence[timedelta] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Seal everything anew under the newest key: in small transactions, each of which stands, so that a rekey that was cut off goes on.
+"""Seal everything anew under the newest key: in small transactions, each of which stands, so one that was cut off goes on.
 
 Relays keep what they have loaded, and load either form; a row that does not decrypt is left as it is, and told.
 """

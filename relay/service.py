@@ -50,7 +50,7 @@ class Relay:
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
-        self._transport = transport(settings)
+        self._transport = transport(settings, listens=api)
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)), require_keyring(settings))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)

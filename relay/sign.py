@@ -1,7 +1,7 @@
 """Sign a request: secret, id, time and bytes of body become headers.
 
-Two headers, so that receivers of either kind can verify: ``webhook-signature`` as Standard Webhooks has it, by HMAC (``v1``, here)
-or by ed25519 (``v1a``, sign_ed25519.py)
+Two headers, so that receivers of either kind can verify: ``webhook-signature`` as Standard Webhooks has it, by HMAC
+(``v1``, here) or by ed25519 (``v1a``, sign_ed25519.py)
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), and GitHub's
 ``X-Hub-Signature-256`` (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries), by HMAC alone.
 """

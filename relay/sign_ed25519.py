@@ -1,4 +1,4 @@
-"""The asymmetric scheme of Standard Webhooks: ``v1a`` signatures by ed25519; ``whsk_`` is the secret key, ``whpk_`` the public one.
+"""The asymmetric scheme of Standard Webhooks, ``v1a``: ed25519; ``whsk_`` is the secret key, ``whpk_`` the public one.
 
 The base64 behind ``whsk_`` is the seed and the public key after it, 64 bytes; the seed alone, 32 bytes, is taken as well.
 """

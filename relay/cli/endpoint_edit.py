@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from relay import endpoints
 from relay.cli.endpoint import EndpointId
-from relay.cli.header_options import HeaderFile, HeaderOption, given_headers
+from relay.cli.header_options import HeaderFile, HeaderFrom, given_headers
 from relay.cli.output import Json, as_fields, as_json
 from relay.cli.secret_options import Scheme, SecretFile, SecretFrom, given_secret, secret_fields, secret_json
 from relay.cli.session import at_work, at_work_with_keys
@@ -31,7 +31,7 @@ def add_command(
     secret_file: SecretFile = None,
     secret: SecretFrom = None,
     scheme: Scheme = None,
-    header: HeaderOption = None,
+    header: HeaderFrom = None,
     header_file: HeaderFile = None,
     retry: Retry = None,
     timeout: Timeout = None,
@@ -54,6 +54,7 @@ def add_command(
     given = given_secret(secret_file, secret)
     lines = given_headers(header_file, header, secret)
     with at_work_with_keys() as (settings, connection, keyring):
+        endpoints.check_destination(fields, settings)
         key = endpoints.chosen(given, wanted, settings.default_secret)
         headers = parse_headers(lines or [], settings.header_prefix)
         described = endpoints.described(endpoints.add(connection, keyring, fields, key, headers))
@@ -72,7 +73,7 @@ def edit_command(
     retry: Retry = None,
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
-    header: HeaderOption = None,
+    header: HeaderFrom = None,
     header_file: HeaderFile = None,
     json: Json = False,
 ) -> None:
@@ -98,10 +99,12 @@ def edit_command(
             "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --header",
         )
     if lines is None:
-        with at_work() as (_, connection):
+        with at_work() as (settings, connection):
+            endpoints.check_destination(fields, settings)
             described = endpoints.described(endpoints.edit(connection, endpoint, fields))
     else:
         with at_work_with_keys() as (settings, connection, keyring):
+            endpoints.check_destination(fields, settings)
             headers = keyring, parse_headers(lines, settings.header_prefix)
             described = endpoints.described(endpoints.edit(connection, endpoint, fields, headers))
     as_json(described) if json else as_fields(described)

@@ -1,4 +1,4 @@
-"""How an endpoint's own headers come in. Values of secret headers belong into a file or on standard input."""
+"""How an endpoint's own headers come in: from a file or standard input, as secrets do. Authorization is the usual one."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from typing import Annotated
 
 from typer import Option
 
-from relay.cli.secret_options import LARGEST_FILE, decoded, read_file
+from relay.cli.secret_options import LARGEST_FILE, STANDARD_INPUT, decoded, read_file
 from relay.errors import UserMistake
 
-HeaderOption = Annotated[
-    list[str] | None,
-    Option("--header", help="A header of its requests; - takes them from standard input. Arguments can be seen by others.",
-           metavar="'NAME: VALUE'"),
+HeaderFrom = Annotated[
+    str | None,
+    Option("--header", help="- takes headers of its requests from standard input, NAME: VALUE a line; '' takes them back.",
+           metavar="-"),
 ]  # fmt: skip
 HeaderFile = Annotated[Path | None, Option("--header-file", help="Take headers from this file, a line each.", metavar="FILE")]
 
 
-def given_headers(file: Path | None, options: list[str] | None, secret: str | None) -> list[str] | None:
+def given_headers(file: Path | None, source: str | None, secret_source: str | None) -> list[str] | None:
     """Lines of headers, not parsed yet; None where none are given, an empty list where '' takes them back."""
-    if file is None and options is None:
-        return None
-    lines: list[str] = []
-    for option in options or []:
-        if option == "-" and secret == "-":
-            raise UserMistake("--secret and --header are both to be read from standard input", "give one of them by a file")
-        lines += decoded(sys.stdin.buffer.read(LARGEST_FILE), "headers").splitlines() if option == "-" else [option]
+    if source not in (None, STANDARD_INPUT, ""):
+        raise UserMistake(
+            "--header takes no header: a command line can be seen by others", "give --header - or --header-file FILE"
+        )
+    if file is not None and source is not None:
+        raise UserMistake("--header and --header-file are both given", "give one of them")
+    if source == STANDARD_INPUT and secret_source == STANDARD_INPUT:
+        raise UserMistake("--secret and --header are both to be read from standard input", "give one of them by a file")
     if file is not None:
-        lines += decoded(read_file(file, "--header-file"), "headers").splitlines()
-    return lines
+        return decoded(read_file(file, "--header-file"), "headers").splitlines()
+    if source == STANDARD_INPUT:
+        return decoded(sys.stdin.buffer.read(LARGEST_FILE), "headers").splitlines()
+    return None if source is None else []

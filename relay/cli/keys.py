@@ -27,6 +27,6 @@ def rekey_command(json: Json = False) -> None:
         line(f"encrypted with key {keyring.newest}: secrets: {done.secrets}, endpoints' headers: {done.headers}")
     if done.unreadable:
         raise RowhookError(
-            f"what {len(done.unreadable)} endpoints have could not be read and stays as it was ({', '.join(done.unreadable[:5])}):"
+            f"what {len(done.unreadable)} endpoints have can't be read and stays as it was ({', '.join(done.unreadable[:5])}):"
             " add the key that they were encrypted with to ROWHOOK_SECRET_KEY, or rotate their secrets"
         )

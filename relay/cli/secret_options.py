@@ -15,6 +15,7 @@ from relay.sign import Signer, parse_signer
 from relay.sign_ed25519 import SigningKey
 
 LARGEST_FILE = 10_000
+STANDARD_INPUT = "-"
 
 SecretFile = Annotated[Path | None, Option("--secret-file", help="Take the secret from this file.", metavar="FILE")]
 SecretFrom = Annotated[str | None, Option("--secret", help="- takes the secret from standard input.", metavar="-")]
@@ -26,7 +27,7 @@ Scheme = Annotated[
 
 def given_secret(file: Path | None, source: str | None) -> Signer | None:
     """The secret of these options, None where there is none; raises UserMistake, which never shows it."""
-    if source not in (None, "-"):
+    if source not in (None, STANDARD_INPUT):
         raise UserMistake(
             "--secret takes no secret: a command line can be seen by others", "give --secret - or --secret-file FILE"
         )

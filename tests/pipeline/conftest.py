@@ -29,7 +29,7 @@ from relay.vault import store_text
 from tests.conftest import Connection
 from tests.keys import KEYRING
 from tests.pipeline.relays import LocalRelay, RelayProcess
-from tests.pipeline.transports import TRANSPORTS
+from tests.pipeline.transports import OPEN, TRANSPORTS
 from tests.receiver import Received, Receiver
 
 QUICK = ("100ms", "100ms")
@@ -298,7 +298,7 @@ def asleep(connection: Connection) -> bool:
 @pytest_asyncio.fixture(params=TRANSPORTS)
 async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     """Each transport in turn, open."""
-    opened = TRANSPORTS[request.param](64)
+    opened = TRANSPORTS[request.param](64, OPEN)
     await opened.open()
     yield opened
     await opened.close()
