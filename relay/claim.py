@@ -7,11 +7,12 @@ A try is counted when it is claimed, so a delivery that kills its relay can't do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from relay.database import Row, Session
+from relay.database import Session
 from relay.errors import LeaseLost
 from relay.judge import MOST_FREE_TRIES
-from relay.model import Room
+from relay.model import Claimed, Room
 
 RECLAIM_BATCH = 1000
 
@@ -23,12 +24,12 @@ class Claimer:
         self._session = session
         self._instance = instance
 
-    async def claim(self, room: Room) -> list[Row]:
+    async def claim(self, room: Room) -> list[Claimed]:
         """Deliveries that were due and now are leased to this instance. Raises LeaseLost when it was declared dead."""
-        rows = await self._session.rows("claim.claim", {**room.params(), "instance": self._instance})
-        if not rows[0]["live"]:
+        rows = await self._session.tuples("claim.claim", {**room.params(), "instance": self._instance})
+        if not rows[0][0]:
             raise LeaseLost("declared dead while claiming")
-        return [row for row in rows if row["id"] is not None]
+        return claimed(rows, 1)
 
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""
@@ -42,3 +43,8 @@ class Claimer:
     async def release(self, instance: int, deliveries: Sequence[int]) -> None:
         """Give back what ``instance`` (this one, or one that this process was before) leased ahead and never sent."""
         await self._session.rows("claim.release", {"deliveries": list(deliveries), "instance": instance})
+
+
+def claimed(rows: Sequence[tuple[Any, ...]], start: int) -> list[Claimed]:
+    """What a query leased; before ``start`` it says something else, and it has a row even where it leased nothing."""
+    return [Claimed._make(row[start:]) for row in rows if row[start] is not None]

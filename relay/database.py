@@ -18,7 +18,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
 
 from relay.errors import ConfigError, DatabaseLost
 
@@ -127,6 +127,17 @@ class Session:
             cursor = await connection.execute(query(name), params)
             return await cursor.fetchall() if cursor.description else []
 
+    async def tuples(self, name: str, params: Params = None) -> list[tuple[Any, ...]]:
+        """The same for many rows: in binary, as tuples."""
+        async with self._lock:
+            return await self._tuples(await self.connection(), name, params)
+
+    async def _tuples(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[tuple[Any, ...]]:
+        with translated(self._drop):
+            cursor = connection.cursor(binary=True, row_factory=tuple_row)
+            await cursor.execute(query(name), params)
+            return await cursor.fetchall()
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """BEGIN ISOLATION LEVEL READ COMMITTED, explicitly: a database may default to another; COMMIT or ROLLBACK at the end."""
@@ -165,6 +176,9 @@ class Transaction:
 
     async def rows(self, name: str, params: Params = None) -> list[Row]:
         return await self._session._rows(self._connection, name, params)
+
+    async def tuples(self, name: str, params: Params = None) -> list[tuple[Any, ...]]:
+        return await self._session._tuples(self._connection, name, params)
 
 
 async def notifications(connection: psycopg.AsyncConnection[Any], timeout: float | None = None) -> AsyncIterator[psycopg.Notify]:

@@ -43,4 +43,4 @@ def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with six digits of microseconds."""
     if moment.tzinfo is None:
         raise ValueError("a time without zone is no moment")
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
