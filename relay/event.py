@@ -11,7 +11,7 @@ from relay.public_id import public_id
 
 @dataclass(eq=False, slots=True)
 class Event:
-    """A row of rowhook.event, as claimed. ``data`` and ``previous`` are JSON text as Postgres stored it.
+    """A row of rowhook.event, as claimed. ``data`` and ``previous`` are JSON text as Postgres stored it, in UTF-8.
 
     The body is made at the first send and is the same for every endpoint and each try; what it was made of is then let go of,
     so that a large row is held once.
@@ -24,15 +24,15 @@ class Event:
     tenant: str | None
     row_key: str | None
     moved: bool
-    data: str | None
-    previous: str | None
+    data: bytes | None
+    previous: bytes | None
     size: int = 0
     holders: int = 0  # deliveries of it that are outstanding here
     public_id: str = ""
     _body: bytes | None = None
 
     def __post_init__(self) -> None:
-        self.size = len(self.data or "") + len(self.previous or "")
+        self.size = len(self.data or b"") + len(self.previous or b"")
         self.public_id = public_id("evt", self.occurred_at, self.id, self.slot)
 
     @property

@@ -13,7 +13,7 @@ class Lanes:
 
     ``most`` bounds the requests in flight in all, each endpoint's ``max_in_flight`` its own. A delivery is outstanding
     from offer() until settled(): waiting, in flight, or with a result not yet recorded. ``size`` is what the outstanding ones'
-    events hold, in characters of JSON.
+    events hold, in bytes of JSON.
     """
 
     def __init__(self, most: int) -> None:

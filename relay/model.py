@@ -88,8 +88,8 @@ class Claimed(NamedTuple):
     tenant: str | None
     row_key: str | None
     moved: bool | None
-    data: str | None
-    previous: str | None
+    data: bytes | None
+    previous: bytes | None
 
 
 class Delivery(NamedTuple):

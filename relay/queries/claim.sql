@@ -36,7 +36,7 @@ SELECT EXISTS (SELECT FROM me) AS live, l.*
   FROM (SELECT) AS one
   LEFT JOIN (SELECT d.id, d.created_at, d.endpoint_id, d.revision, d.attempts AS number, d.failures, d.free_tries, d.webhook_id,
                     d.event_id, d.event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
-                    e.data::text AS data, e.previous::text AS previous
+                    e.data, e.previous
                FROM leased AS d LEFT JOIN fits AS e ON e.delivery_id = d.id AND d.nth = 1) AS l ON true
  ORDER BY l.event_id, l.id
 

@@ -95,7 +95,7 @@ SELECT r.events, r.last_id, k.parked, r.size, l.*
   FROM read AS r CROSS JOIN parked AS k
   LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, m.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
                     m.event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
-                    e.data::text AS data, e.previous::text AS previous
+                    e.data, e.previous
                FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.event_id,
                             row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth
                        FROM made AS m JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
