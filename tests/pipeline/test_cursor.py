@@ -79,17 +79,21 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
 @contextlib.contextmanager
 def before(monkeypatch: pytest.MonkeyPatch, query: str, action: Callable[[], object]) -> Iterator[None]:
     """Once, before a dispatcher's transaction runs this query, do something else."""
-    real, done = Transaction.rows, False
+    done = False
 
-    async def rows(self: Transaction, name: str, params: Any = None) -> list[dict[str, Any]]:
-        nonlocal done
-        if name == query and not done:
-            done = True
-            await asyncio.to_thread(action)
-        return await real(self, name, params)
+    def first(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
+        async def run(self: Transaction, name: str, params: Any = None) -> list[Any]:
+            nonlocal done
+            if name == query and not done:
+                done = True
+                await asyncio.to_thread(action)
+            return await real(self, name, params)
+
+        return run
 
     with monkeypatch.context() as patch:
-        patch.setattr(Transaction, "rows", rows)
+        patch.setattr(Transaction, "rows", first(Transaction.rows))
+        patch.setattr(Transaction, "tuples", first(Transaction.tuples))
         yield
     assert done
 
