@@ -70,17 +70,14 @@ class Flight:
         delivery: Delivery | None = first
         while delivery is not None:
             try:
-                await self._deliver(delivery)
+                if self._may_send(delivery):
+                    self._on_result(conclude(delivery, await self._attempt(delivery)))
+                else:
+                    self.lanes.settled(delivery)
+                    self.unsent.append(delivery)
             finally:
                 self.lanes.landed(delivery)
             delivery = self.lanes.next()  # who landed made room for one
-
-    async def _deliver(self, delivery: Delivery) -> None:
-        if self._may_send(delivery):
-            self._on_result(conclude(delivery, await self._attempt(delivery)))
-        else:
-            self.lanes.settled(delivery)
-            self.unsent.append(delivery)
 
     async def _attempt(self, delivery: Delivery) -> Outcome:
         """One request. What can't be composed marks its own delivery and stops nobody else's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from relay.database import Session
@@ -105,30 +105,38 @@ def unstorable(result: Result, error: Exception) -> Result:
 def parameters(batch: Sequence[Result]) -> dict[str, str]:
     """The batch as one array per column; ages count back from the server's clock, so results that waited keep their time."""
     now = time.monotonic()
+    deliveries, outcomes = [r.delivery for r in batch], [r.outcome for r in batch]
     return {
-        "deliveries": array(r.delivery.id for r in batch),
-        "instances": array(r.delivery.instance_id for r in batch),
-        "numbers": array(r.delivery.number for r in batch),
-        "ages": array(now - r.outcome.started for r in batch),
-        "durations": array(r.outcome.duration for r in batch),
-        "status_codes": array(r.outcome.status_code for r in batch),
-        "error_classes": array(r.outcome.error_class for r in batch),
-        "errors": array(r.outcome.error for r in batch),
-        "excerpts": array(r.outcome.excerpt for r in batch),
-        "states": array(r.state for r in batch),
-        "waits": array(r.wait if r.state is State.PENDING else None for r in batch),
-        "counted": array(r.counted for r in batch),
-        "endpoints": array(r.delivery.endpoint.id for r in batch),
+        "deliveries": array([d.id for d in deliveries]),
+        "instances": array([d.instance_id for d in deliveries]),
+        "numbers": array([d.number for d in deliveries]),
+        "ages": array([round(now - o.started, 6) for o in outcomes]),
+        "durations": array([round(o.duration, 6) for o in outcomes]),
+        "status_codes": array([o.status_code for o in outcomes]),
+        "error_classes": texts([o.error_class for o in outcomes]),
+        "errors": texts([o.error for o in outcomes]),
+        "excerpts": texts([o.excerpt for o in outcomes]),
+        "states": texts([r.state for r in batch]),
+        "waits": array([r.wait if r.state is State.PENDING else None for r in batch]),
+        "counted": array([r.counted for r in batch]),
+        "endpoints": array([d.endpoint.id for d in deliveries]),
     }
 
 
-def array(values: Iterable[float | str | None]) -> str:
-    """Postgres' text of an array. psycopg's own does the same for any type, at twenty times the cost.
+def array(values: Sequence[float | None]) -> str:
+    """Postgres' text of an array of numbers or truth values. psycopg's own does it for any type, at twenty times the cost.
 
     Source: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
     """
-    return "{" + ",".join(["NULL" if v is None else _quoted(v) if isinstance(v, str) else str(v) for v in values]) + "}"
+    text = ",".join(map(str, values))
+    return "{" + (text.replace("None", "NULL") if None in values else text) + "}"
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def texts(values: Sequence[str | None]) -> str:
+    """The same of texts."""
+    quoted = {text: _quoted(text) for text in {*values}}
+    return "{" + ",".join([quoted[text] for text in values]) + "}"
+
+
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
