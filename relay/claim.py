@@ -7,7 +7,6 @@ A try is counted when it is claimed, so a delivery that kills its relay can't do
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from relay.database import Session
 from relay.errors import LeaseLost
@@ -29,7 +28,7 @@ class Claimer:
         rows = await self._session.tuples("claim.claim", {**room.params(), "instance": self._instance})
         if not rows[0][0]:
             raise LeaseLost("declared dead while claiming")
-        return claimed(rows, 1)
+        return Claimed.of(rows, 1)
 
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""
@@ -43,8 +42,3 @@ class Claimer:
     async def release(self, instance: int, deliveries: Sequence[int]) -> None:
         """Give back what ``instance`` (this one, or one that this process was before) leased ahead and never sent."""
         await self._session.rows("claim.release", {"deliveries": list(deliveries), "instance": instance})
-
-
-def claimed(rows: Sequence[tuple[Any, ...]], start: int) -> list[Claimed]:
-    """What a query leased; before ``start`` it says something else, and it has a row even where it leased nothing."""
-    return [Claimed._make(row[start:]) for row in rows if row[start] is not None]

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.claim import claimed
 from relay.database import Row, Session, Transaction
 from relay.errors import DatabaseLost, LeaseLost
 from relay.model import ROLE_KEY, Claimed, Room
@@ -112,7 +111,7 @@ class Dispatcher:
                 "last_id": last_id,
             },
         )
-        return Look(events, claimed(rows, 4), parked, size)
+        return Look(events, Claimed.of(rows, 4), parked, size)
 
     async def _reseed(self, transaction: Transaction, system: int) -> Look:
         row = (await transaction.rows("dispatch.reseed", {"system": system}))[0]

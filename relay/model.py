@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from relay.errors import UserMistake
 from relay.event import Event
@@ -90,6 +90,11 @@ class Claimed(NamedTuple):
     moved: bool | None
     data: bytes | None
     previous: bytes | None
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]], start: int) -> list[Self]:
+        """What a query leased; before ``start`` it says something else, and it has a row even where it leased nothing."""
+        return [cls._make(row[start:]) for row in rows if row[start] is not None]
 
 
 class Delivery(NamedTuple):
