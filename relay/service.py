@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
 import signal
 import socket
 from collections.abc import Sequence
+
+import uvloop
 
 from relay.config import Settings, duration
 from relay.database import Session
@@ -29,8 +32,9 @@ from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
 from relay.record import Recorder
+from relay.rooms import Rooms, endpoint_room
 from relay.send import transport
-from relay.tenure import Tenure, endpoint_room
+from relay.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +58,9 @@ class Relay:
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
-        self._flight = Flight(
-            self._transport, Lanes(settings.max_in_flight), settings.header_prefix, self._may_send, self._recorder.put
-        )
+        lanes = Lanes(settings.max_in_flight)
+        self._rooms = Rooms(settings, lanes, self._directory)
+        self._flight = Flight(self._transport, lanes, settings.header_prefix, self._may_send, self._recorder.put)
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
@@ -86,7 +90,7 @@ class Relay:
         backoff = FIRST_BACKOFF
         first = True
         while not stop.is_set():
-            tenure = Tenure(self._settings, self._name, self._flight, self._directory, first=first)
+            tenure = Tenure(self._settings, self._name, self._flight, self._directory, self._rooms, first=first)
             lost = await self._serve(tenure, stop)
             if lost is None:
                 return
@@ -181,13 +185,16 @@ class Relay:
     def _recorded(self, batch: Sequence[Result]) -> None:
         for result in batch:
             self._flight.lanes.settled(result.delivery)
+        self._rooms.recorded(batch)
         if self._tenure:
             self._tenure.recorded(batch)
 
 
 def serve(settings: Settings, *, name: str | None = None, api: bool = True) -> None:
     """Run a relay until SIGTERM or SIGINT. Raises UserMistake for what only a person can mend."""
-    asyncio.run(_serve_until_signal(settings, name, api))
+    gc.freeze()  # what was imported stays: looking at it again and again is a twentieth of a delivery
+    gc.set_threshold(20_000, 20, 50)
+    uvloop.run(_serve_until_signal(settings, name, api))
 
 
 async def _serve_until_signal(settings: Settings, name: str | None, api: bool) -> None:
