@@ -121,7 +121,7 @@ def test_each_function_arrives_as_written(dsn: str) -> None:
         arrived = connection.execute(
             "SELECT proname::text, prosrc FROM pg_proc WHERE pronamespace = 'rowhook'::regnamespace"
         ).fetchall()
-    assert dict(arrived) == written
+    assert {name: body for name, body in arrived if body} == written
 
 
 def test_the_snapshot_in_docs_is_the_schema(cluster: Cluster, template: str) -> None:
