@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.database import Row, Session, Transaction
+from relay.database import Row, Session, Statement, Transaction
 from relay.errors import DatabaseLost, LeaseLost
 from relay.model import ROLE_KEY, Claimed, Room
 
@@ -61,13 +61,17 @@ class Dispatcher:
         """Whether there is anything new, without a lock."""
         return bool((await self.session.row("dispatch.peek", {"system": self._require_role()}))["found"])
 
-    async def look(self, room: Room, chunk: int) -> Look:
-        """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead."""
+    async def look(self, room: Room, chunk: int, *before: Statement) -> Look:
+        """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead.
+
+        ``before`` are statements that cost no round trip of their own here.
+        """
         system = self._require_role()
-        async with self.session.transaction() as transaction:
-            if not await transaction.rows("dispatch.live", {"instance": self._instance}):
+        first = *before, ("dispatch.live", {"instance": self._instance}), ("dispatch.cursor", None)
+        async with self.session.transaction(*first) as transaction:
+            live, cursors = transaction.first[len(before) :]
+            if not live:
                 raise LeaseLost("declared dead while dispatching")
-            cursors = await transaction.rows("dispatch.cursor")
             if not cursors:
                 return Look(skipped=True)
             cursor = cursors[0]
@@ -101,16 +105,14 @@ class Dispatcher:
         )
         events, last_id, parked, size = rows[0][:4]
         whole = events < chunk
-        await transaction.rows(
-            "dispatch.move",
-            {
-                "seen": window["target"] if whole else None,
-                "target": None if whole else window["target"],
-                "position": None if whole else last_id,
-                "fresh_from": None if whole else window["fresh_from"],
-                "last_id": last_id,
-            },
-        )
+        move = {
+            "seen": window["target"] if whole else None,
+            "target": None if whole else window["target"],
+            "position": None if whole else last_id,
+            "fresh_from": None if whole else window["fresh_from"],
+            "last_id": last_id,
+        }
+        transaction.at_end("dispatch.move", move)
         return Look(events, Claimed.of(rows, 4), parked, size)
 
     async def _reseed(self, transaction: Transaction, system: int) -> Look:

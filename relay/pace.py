@@ -15,6 +15,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._rates: dict[int, float] = {}
+        self._rate = 0.0
         self._as_of = 0.0
 
     def note(self, endpoints: Iterable[int], now: float) -> None:
@@ -22,8 +23,14 @@ class Pace:
         fade = math.exp((self._as_of - now) / MEMORY)
         self._as_of = now
         self._rates = {endpoint: rate * fade for endpoint, rate in self._rates.items() if rate * fade * AHEAD >= 1}
-        for endpoint, count in Counter(endpoints).items():
+        counted = Counter(endpoints)
+        self._rate = self._rate * fade + counted.total() / MEMORY
+        for endpoint, count in counted.items():
             self._rates[endpoint] = self._rates.get(endpoint, 0.0) + count / MEMORY
+
+    def ahead_in_all(self, now: float) -> int:
+        """How many deliveries this relay makes in ``AHEAD`` seconds, however many endpoints share them."""
+        return int(self._rate * math.exp((self._as_of - now) / MEMORY) * AHEAD)
 
     def ahead(self, now: float) -> dict[int, int]:
         """How many deliveries each endpoint takes in ``AHEAD`` seconds; only those that take any."""

@@ -32,15 +32,15 @@ class Rooms:
 
     def room(self) -> Room:
         """What there is now."""
-        ahead = self._pace.ahead(time.monotonic())
-        busy = self._lanes.busy
+        now = time.monotonic()
+        ahead, busy = self._pace.ahead(now), self._lanes.busy
         left = {e: max(0, self._reach(self._directory.known[e], ahead) - busy.get(e, 0)) for e in busy.keys() | ahead.keys()}
-        capacity = max(0, self._limit(ahead) - self._lanes.outstanding)
+        capacity = max(0, self._limit(now) - self._lanes.outstanding)
         return Room(capacity, self._endpoint_room, left, max(0, self._most_bytes - self._lanes.size))
 
     def is_roomy(self) -> bool:
         """Whether a quarter of it is free, of number and bytes: work is claimed in batches, not one by one."""
-        limit = self._limit(self._pace.ahead(time.monotonic()))
+        limit = self._limit(time.monotonic())
         return limit - self._lanes.outstanding >= max(1, limit // 4) and self._lanes.size * 4 <= self._most_bytes * 3
 
     def is_crowded(self) -> bool:
@@ -59,8 +59,8 @@ class Rooms:
         known = self._directory.known.values()
         return max((room.left.get(e.id, 2 * e.max_in_flight) for e in known), default=self._endpoint_room)
 
-    def _limit(self, ahead: dict[int, int]) -> int:
-        return self._most + sum(ahead.values())
+    def _limit(self, now: float) -> int:
+        return self._most + self._pace.ahead_in_all(now)
 
     @staticmethod
     def _reach(endpoint: Endpoint, ahead: dict[int, int]) -> int:

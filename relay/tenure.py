@@ -160,7 +160,7 @@ class Tenure:
         pauses = iter(LINGER)
         while not self._stopping:
             room, chunk = await self._room_for_events()
-            look = await self._dispatcher.look(room, chunk)
+            look = await self._dispatcher.look(room, chunk, *self._doorbell.disarming())
             if look.skipped:
                 await asyncio.sleep(LINGER[-1])
                 continue

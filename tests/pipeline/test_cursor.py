@@ -91,9 +91,17 @@ def before(monkeypatch: pytest.MonkeyPatch, query: str, action: Callable[[], obj
 
         return run
 
+    def at_end(self: Transaction, name: str, params: Any = None, real: Callable[..., None] = Transaction.at_end) -> None:
+        nonlocal done
+        if name == query and not done:
+            done = True
+            action()
+        real(self, name, params)
+
     with monkeypatch.context() as patch:
         patch.setattr(Transaction, "rows", first(Transaction.rows))
         patch.setattr(Transaction, "tuples", first(Transaction.tuples))
+        patch.setattr(Transaction, "at_end", at_end)
         yield
     assert done
 

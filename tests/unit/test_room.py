@@ -107,6 +107,14 @@ def test_pace_finds_a_steady_rate() -> None:
     assert pace.ahead(4.0)[7] == pytest.approx(5000 * AHEAD, rel=0.05)
 
 
+def test_many_endpoints_share_one_pace() -> None:
+    pace = Pace()
+    for step in range(400):
+        pace.note(range(step % 20, 1000, 20), step * 0.01)
+    assert pace.ahead(4.0) == {}, "five a second each: none in a tenth"
+    assert pace.ahead_in_all(4.0) == pytest.approx(5000 * AHEAD, rel=0.05)
+
+
 @given(st.lists(st.none() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()))
 def test_arrays_of_numbers(values: list[float | None]) -> None:
     found = array(values)[1:-1].split(",") if values else []
