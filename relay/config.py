@@ -117,6 +117,11 @@ def load(**overrides: object) -> Settings:
         raise ConfigError(f"{name}{shown}", first["msg"].removeprefix("Value error, ")) from None
 
 
+def given(settings: Settings) -> dict[str, object]:
+    """The settings by environment name: what ``load`` makes the same settings of in another process."""
+    return {str(field.validation_alias): getattr(settings, name) for name, field in Settings.model_fields.items()}
+
+
 def require_database(settings: Settings) -> Settings:
     """Raises ConfigError where DATABASE_URL is not set."""
     if not settings.database_url:

@@ -14,10 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
-import signal
-import socket
 from collections.abc import Sequence
 
 from relay.config import Settings, duration
@@ -28,6 +25,7 @@ from relay.flight import Flight
 from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
+from relay.process import own_name, stop_on_signals
 from relay.record import Recorder
 from relay.send import transport
 from relay.tenure import Tenure, endpoint_room
@@ -47,7 +45,7 @@ class Relay:
 
     def __init__(self, settings: Settings, *, name: str | None = None, api: bool = True) -> None:
         self._settings = settings
-        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._name = name or own_name()
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
         self._transport = transport(settings)
@@ -191,7 +189,4 @@ def serve(settings: Settings, *, name: str | None = None, api: bool = True) -> N
 
 
 async def _serve_until_signal(settings: Settings, name: str | None, api: bool) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Relay(settings, name=name, api=api).run(stop)
+    await Relay(settings, name=name, api=api).run(stop_on_signals())

@@ -1,0 +1,128 @@
+"""One relay that the supervisor keeps running: started, listened to, started again when it dies, asked to stop.
+
+It runs in an interpreter of its own, not in a fork: neither libpq nor an event loop survives one. child.py is its side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+
+from relay import child
+from relay.config import Settings
+from relay.errors import UserMistake
+from relay.process import STOPPING
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0
+STEADY_AFTER = 30.0  # who lived for so long starts anew with the shortest backoff
+TRUSTED_AFTER = 5.0  # of one that died before, signs of life count from this age on: else a crash loop would look alive
+DOWN_AFTER = 15.0  # without a sign of life; more than the longest backoff and a slow start take together
+
+# The modules come from where the supervisor's own came from; -P, since the working folder may hold a module of any name.
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from relay.child import main; main()"
+
+
+class Ward:
+    """keep() runs it until ``stop``."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.name = name
+        self.ended_in_order = True
+        self._order = child.order(settings, name)
+        self._heard = time.monotonic()
+        self._died = False
+        self._mistake: UserMistake | None = None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it has given no sign of life for longer than a restart takes: a crash loop, or a loop that hangs."""
+        return time.monotonic() - self._heard > DOWN_AFTER
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Returns when ``stop`` is set and it has ended. Raises UserMistake where it ended with one at its first start."""
+        backoff = FIRST_BACKOFF
+        self._heard = time.monotonic()
+        while not stop.is_set():
+            started = time.monotonic()
+            ending = await self._life(stop)
+            lived = time.monotonic() - started
+            if self._mistake and not self._died and lived < STEADY_AFTER:
+                raise self._mistake
+            if stop.is_set():
+                self._judge_end(ending)
+                return
+            self._died = True
+            backoff = FIRST_BACKOFF if lived >= STEADY_AFTER else backoff
+            await self._pause(backoff, ending, stop)
+            backoff = min(backoff * 2, LONGEST_BACKOFF)
+
+    def _judge_end(self, ending: dict[str, object]) -> None:
+        self.ended_in_order = ending.get("exit_code") == 0
+        if not self.ended_in_order:
+            log.error("a relay did not end in order", extra={"relay": self.name, **ending})
+
+    async def _pause(self, backoff: float, ending: dict[str, object], stop: asyncio.Event) -> None:
+        wait = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        fields = {"relay": self.name, **ending, "in_seconds": round(wait, 2)}
+        log.error("a relay has died and is started again", extra=fields)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await stop.wait()
+
+    async def _life(self, stop: asyncio.Event) -> dict[str, object]:
+        """One process from start to end; how it ended, as fields for the log."""
+        self._mistake = None
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            return {"reason": f"can't be started: {error.strerror}"}
+        stopping = asyncio.create_task(_pass_on(stop, process))
+        try:
+            await self._listen(process)
+            code = await process.wait()
+        finally:
+            stopping.cancel()
+        return {"process": process.pid, **self._ending(code)}
+
+    def _ending(self, code: int) -> dict[str, object]:
+        if code < 0:
+            known = {number.value: number.name for number in signal.Signals}
+            return {"signal": known.get(-code, -code)}
+        return {"exit_code": code, "reason": str(self._mistake)} if self._mistake else {"exit_code": code}
+
+    async def _spawn(self) -> Process:
+        # Blocked signals stay so in the child until it has handlers: a stop at that moment is neither lost nor a traceback.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            command = [sys.executable, "-P", "-c", BOOT, json.dumps(sys.path), self.name]
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        assert process.stdin
+        with contextlib.suppress(ConnectionError):  # it is dead already, which its end will show
+            process.stdin.write(self._order)
+            await process.stdin.drain()
+        return process
+
+    async def _listen(self, process: Process) -> None:
+        started = time.monotonic()
+        assert process.stdout
+        async for line in process.stdout:
+            self._mistake = child.mistake(line) or self._mistake
+            if not self._died or time.monotonic() - started > TRUSTED_AFTER:
+                self._heard = time.monotonic()
+
+
+async def _pass_on(stop: asyncio.Event, process: Process) -> None:
+    await stop.wait()
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
