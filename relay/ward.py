@@ -91,7 +91,7 @@ class Ward:
             code = await process.wait()
         finally:
             stopping.cancel()
-        return {"process": process.pid, **self._ending(code)}
+        return {"pid": process.pid, **self._ending(code)}
 
     def _ending(self, code: int) -> dict[str, object]:
         if code < 0:
