@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import random
 import signal
 import sys
@@ -16,7 +17,7 @@ import time
 from asyncio.subprocess import PIPE, Process
 
 from relay import child
-from relay.config import Settings
+from relay.config import Settings, duration
 from relay.errors import UserMistake
 from relay.process import STOPPING
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0
 STEADY_AFTER = 30.0  # who lived for so long starts anew with the shortest backoff
 TRUSTED_AFTER = 5.0  # of one that died before, signs of life count from this age on: else a crash loop would look alive
+OVERTIME = 20.0  # beyond a request's timeout, for a relay that stops (service.py needs less); then it is killed
 DOWN_AFTER = 15.0  # without a sign of life; more than the longest backoff and a slow start take together
 
 # The modules come from where the supervisor's own came from; -P, since the working folder may hold a module of any name.
@@ -38,6 +40,7 @@ class Ward:
         self.name = name
         self.ended_in_order = True
         self._order = child.order(settings, name)
+        self._patience = duration(settings.timeout).total_seconds() + OVERTIME
         self._heard = time.monotonic()
         self._died = False
         self._mistake: UserMistake | None = None
@@ -49,8 +52,14 @@ class Ward:
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Returns when ``stop`` is set and it has ended. Raises UserMistake where it ended with one at its first start."""
-        backoff = FIRST_BACKOFF
         self._heard = time.monotonic()
+        try:
+            await self._keep(stop)
+        finally:
+            self._heard = math.inf  # no sign of life is expected any more
+
+    async def _keep(self, stop: asyncio.Event) -> None:
+        backoff = FIRST_BACKOFF
         while not stop.is_set():
             started = time.monotonic()
             ending = await self._life(stop)
@@ -85,7 +94,7 @@ class Ward:
             process = await self._spawn()
         except OSError as error:
             return {"reason": f"can't be started: {error.strerror}"}
-        stopping = asyncio.create_task(_pass_on(stop, process))
+        stopping = asyncio.create_task(self._pass_on(stop, process))
         try:
             await self._listen(process)
             code = await process.wait()
@@ -101,6 +110,7 @@ class Ward:
 
     async def _spawn(self) -> Process:
         # Blocked signals stay so in the child until it has handlers: a stop at that moment is neither lost nor a traceback.
+        # The fork comes before the first await, so that another ward's unblocking can't slip in between.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
             command = [sys.executable, "-P", "-c", BOOT, json.dumps(sys.path), self.name]
@@ -121,8 +131,11 @@ class Ward:
             if not self._died or time.monotonic() - started > TRUSTED_AFTER:
                 self._heard = time.monotonic()
 
-
-async def _pass_on(stop: asyncio.Event, process: Process) -> None:
-    await stop.wait()
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+    async def _pass_on(self, stop: asyncio.Event, process: Process) -> None:
+        """Ask it to end, and end it where it can't: one that is frozen or hangs would hold up the stop for ever."""
+        await stop.wait()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+            await asyncio.sleep(self._patience)
+            log.error("a relay does not end and is killed", extra={"relay": self.name, "pid": process.pid})
+            process.kill()
