@@ -1,160 +1,155 @@
-"""Is this text a URL that webhooks may be sent to? Checked when an endpoint is saved.
+"""Pure: an IP address -> may requests go there by default, and if not, why.
 
-Every reader of a URL must understand the same host. So names that some resolver takes for an address in
-disguise (2130706433, 0x7f.1, 127.1, full-width digits) are refused rather than understood, as are the parts
-that have no place in a webhook's URL. Grammar: RFC 3986; names: RFC 1123 and, beyond ASCII, IDNA 2008;
-IPv6: RFC 5952; what ends in a number must be an address:
-https://url.spec.whatwg.org/#ends-in-a-number-checker.
+What is not known as public is denied. The standard library's ``is_global`` is no help: it takes NAT64, multicast, 6to4 relays and
+more for global. An IPv6 address that carries an IPv4 address is denied whatever is inside: a translator on the way would send
+the request there. Sources: IANA's special-purpose registries for IPv4 and IPv6; RFC 6890, 6052, 3056, 4380, 5214.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import unicodedata
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
-from urllib.parse import quote
-
-import idna
 
 from relay.errors import UserMistake
 
-LONGEST_URL: Final = 2048
-LONGEST_NAME: Final = 253
-LONGEST_LABEL: Final = 63
-
-_SHAPE: Final = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE)
-_AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?P<port>:.*)?")
-# Compose and Windows know hosts with an underscore; DNS itself has nothing against one.
-_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
-_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PORT: Final = re.compile(r":([1-9][0-9]{0,4})")
-_BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# What may stand in path and query (RFC 3986, section 3.3 and 3.4); everything else is percent-encoded.
-_KEPT: Final = "/?:@!$&'()*+,;=-._~%"
-_EXAMPLE: Final = "give one such as https://example.com/hook"
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 
-def check_url(text: str) -> str:
-    """The URL in the form to store: scheme and host in lower-case ASCII, path and query percent-encoded.
+class Verdict(StrEnum):
+    """What an address is: ALLOWED, or why requests don't go there."""
 
-    A good URL in ASCII comes back as it was given, but for the case of scheme and host.
-    """
-    refused = f"the URL {_shown_url(text)}"
-    if len(text) > LONGEST_URL:
-        raise UserMistake(f"{refused} has {len(text)} characters", f"give {LONGEST_URL} at most")
-    unseen = next((character for character in text if _is_unseen(character)), None)
-    if unseen is not None:
-        raise UserMistake(
-            f"{refused} holds the character {unseen!a}",
-            "give it without white space and control characters; %20 is a space",
-        )
-    match = _SHAPE.fullmatch(text)
-    if match is None:
-        raise UserMistake(f"{refused} does not begin with https:// or http://", _EXAMPLE)
-    if "@" in match["authority"]:
-        raise UserMistake(
-            f"{refused} holds a user name or password",
-            "leave out what stands before the @; receivers verify the signature",
-        )
-    if "#" in match["rest"]:
-        raise UserMistake(f"{refused} has a fragment", "leave out what begins with #, it is never sent")
-    parts = _AUTHORITY.fullmatch(match["authority"])
-    if parts is None or not parts["host"]:
-        raise UserMistake(f"{refused} names no host", _EXAMPLE)
-    port = parts["port"] or ""
-    if port and not (_PORT.fullmatch(port) and int(port[1:]) <= 65535):
-        raise UserMistake(f"{refused} has a port that is none", "give a number from 1 to 65535, or no colon")
-    if bad := _BAD_PERCENT.search(match["rest"]):
-        raise UserMistake(
-            f"{refused} holds {_shown(match['rest'][bad.start() : bad.start() + 3])}",
-            "two hexadecimal digits follow a %; write %25 for the sign itself",
-        )
-    host, rest = _check_host(parts["host"]), quote(match["rest"], safe=_KEPT)
-    url = f"{match['scheme'].lower()}://{host}{port}{rest}"
-    if len(url) > LONGEST_URL:
-        raise UserMistake(f"{refused} has {len(url)} characters when encoded", f"give {LONGEST_URL} at most")
-    return url
+    ALLOWED = "a public address"
+    THIS_HOST = "this host itself"
+    LOOPBACK = "a loopback address"
+    PRIVATE = "a private address"
+    SHARED = "an address behind a carrier's NAT"
+    LINK_LOCAL = "a link-local address, where clouds hand out credentials"
+    CLOUD = "a cloud's own service"
+    DOCUMENTATION = "an address for examples"
+    BENCHMARK = "an address for benchmarks"
+    MULTICAST = "a multicast address"
+    SPECIAL = "an address for special purposes"
+    RESERVED = "a reserved address"
+    EMBEDDED_V4 = "an IPv6 address that carries an IPv4 address"
+    SCOPED = "an address on one network interface"
 
 
-def _is_unseen(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) in ("Cc", "Cs")
+_V4: Final = tuple(
+    (IPv4Network(network), verdict)
+    for network, verdict in (
+        ("0.0.0.0/8", Verdict.THIS_HOST),
+        ("127.0.0.0/8", Verdict.LOOPBACK),
+        ("10.0.0.0/8", Verdict.PRIVATE),
+        ("172.16.0.0/12", Verdict.PRIVATE),
+        ("192.168.0.0/16", Verdict.PRIVATE),
+        ("100.64.0.0/10", Verdict.SHARED),
+        ("169.254.0.0/16", Verdict.LINK_LOCAL),
+        ("168.63.129.16/32", Verdict.CLOUD),  # Azure's, in a public range
+        ("192.0.0.0/24", Verdict.SPECIAL),
+        ("192.31.196.0/24", Verdict.SPECIAL),  # AS112
+        ("192.52.193.0/24", Verdict.SPECIAL),  # AMT
+        ("192.88.99.0/24", Verdict.SPECIAL),  # 6to4 relays
+        ("192.175.48.0/24", Verdict.SPECIAL),  # AS112
+        ("192.0.2.0/24", Verdict.DOCUMENTATION),
+        ("198.51.100.0/24", Verdict.DOCUMENTATION),
+        ("203.0.113.0/24", Verdict.DOCUMENTATION),
+        ("198.18.0.0/15", Verdict.BENCHMARK),
+        ("224.0.0.0/4", Verdict.MULTICAST),
+        ("240.0.0.0/4", Verdict.RESERVED),  # 255.255.255.255 too
+    )
+)
+
+_V6: Final = tuple(
+    (IPv6Network(network), verdict)
+    for network, verdict in (
+        ("::/128", Verdict.THIS_HOST),
+        ("::1/128", Verdict.LOOPBACK),
+        ("::/96", Verdict.EMBEDDED_V4),  # IPv4-compatible
+        ("::ffff:0:0/96", Verdict.EMBEDDED_V4),  # IPv4-mapped: the kernel dials the IPv4 address
+        ("::ffff:0:0:0/96", Verdict.EMBEDDED_V4),  # IPv4-translated
+        ("64:ff9b::/96", Verdict.EMBEDDED_V4),  # NAT64
+        ("64:ff9b:1::/48", Verdict.EMBEDDED_V4),  # NAT64 of a site
+        ("2001::/32", Verdict.EMBEDDED_V4),  # Teredo
+        ("2002::/16", Verdict.EMBEDDED_V4),  # 6to4
+        ("2001:2::/48", Verdict.BENCHMARK),
+        ("2001:db8::/32", Verdict.DOCUMENTATION),
+        ("3fff::/20", Verdict.DOCUMENTATION),
+        ("2001::/23", Verdict.SPECIAL),
+        ("2620:4f:8000::/48", Verdict.SPECIAL),  # AS112
+        ("fc00::/7", Verdict.PRIVATE),
+        ("fec0::/10", Verdict.PRIVATE),  # site-local
+        ("fe80::/10", Verdict.LINK_LOCAL),
+        ("ff00::/8", Verdict.MULTICAST),
+    )
+)
+
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # nothing else is handed out
+_ISATAP: Final = 0x00005EFE  # of an interface's id, whatever the prefix: RFC 5214, section 6.1
+_ISATAP_GLOBAL: Final = 0x02005EFE
+
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 
 
-def _check_host(text: str) -> str:
-    refused = f"the host {_shown(text)}"
-    if text.startswith("["):
-        return _check_ipv6(text)
-    if "%" in text:
-        raise UserMistake(f"{refused} is percent-encoded", "write its characters themselves")
-    if text.endswith("."):
-        raise UserMistake(f"{refused} ends in a dot", "leave out that dot")
-    name = _to_ascii(text)
-    labels = name.split(".")
-    if _NUMBER.fullmatch(labels[-1]):
-        return _check_ipv4(text)
-    if len(name) > LONGEST_NAME:
-        raise UserMistake(f"{refused} has {len(name)} characters", f"a DNS name has {LONGEST_NAME} at most")
-    for label in labels:
-        if len(label) > LONGEST_LABEL:
-            raise UserMistake(
-                f"the host's part {_shown(label)} has {len(label)} characters",
-                f"between two dots stand {LONGEST_LABEL} at most",
-            )
-        if not _LABEL.fullmatch(label):
-            raise UserMistake(
-                f"{refused} is not a DNS name",
-                "between dots stand letters and digits, with hyphens inside",
-            )
-    return name
-
-
-def _to_ascii(text: str) -> str:
-    """A name in lower-case ASCII. IDNA maps nothing here: what only looks like a digit or dot is refused."""
-    if text.isascii():
-        return text.lower()
-    try:
-        return idna.encode(unicodedata.normalize("NFC", text.lower()), strict=True).decode("ascii")
-    except UnicodeError:  # idna.IDNAError is one
-        raise UserMistake(
-            f"the host {_shown(text)} is not a valid international name",
-            "use letters, ordinary digits, hyphens and dots, or its xn-- form",
-        ) from None
-
-
-def _check_ipv4(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))  # knows no other form than four decimals without leading zeros
-    except ValueError:
-        raise UserMistake(
-            f"the host {_shown(text)} is neither a DNS name nor an address in canonical form",
-            "write an IPv4 address as four decimal numbers, such as 192.0.2.1",
-        ) from None
-
-
-def _check_ipv6(text: str) -> str:
-    refused = f"the host {_shown(text)}"
-    try:
-        address = ipaddress.IPv6Address(text[1:-1])
-    except ValueError:
-        raise UserMistake(f"{refused} is not an IPv6 address", "write one such as [2001:db8::1]") from None
+def classify(address: Address) -> Verdict:
+    """What is known of an address, whoever allows it."""
+    if isinstance(address, IPv4Address):
+        return next((verdict for network, verdict in _V4 if address in network), Verdict.ALLOWED)
     if address.scope_id is not None:
-        raise UserMistake(f"{refused} names a network interface", "leave out what begins with %")
-    if address.ipv4_mapped is not None:
-        raise UserMistake(f"{refused} is an IPv4 address in disguise", f"write {address.ipv4_mapped}")
-    if address.compressed != text[1:-1].lower():
-        raise UserMistake(f"{refused} is not in canonical form", f"write [{address.compressed}]")
-    return f"[{address.compressed}]"
+        return Verdict.SCOPED
+    for network, verdict in _V6:
+        if address in network:
+            return verdict
+    if _is_isatap(address):
+        return Verdict.EMBEDDED_V4
+    return Verdict.ALLOWED if address in _GLOBAL_UNICAST else Verdict.RESERVED
 
 
-def _shown_url(text: str) -> str:
-    """A URL as an error may show it: without what could be a password."""
-    before, at, after = text.rpartition("@")
-    scheme, separator, _ = before.partition("://")
-    return _shown(f"{scheme}{separator}...@{after}" if separator else f"...@{after}") if at else _shown(text)
+def embedded_v4(address: Address) -> tuple[IPv4Address, ...]:
+    """The IPv4 addresses that an IPv6 address may lead to; none for most."""
+    if isinstance(address, IPv4Address) or classify(address) is not Verdict.EMBEDDED_V4:
+        return ()
+    if address.teredo is not None:
+        return address.teredo
+    if address.sixtofour is not None:
+        return (address.sixtofour,)
+    low = IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in IPv6Network("64:ff9b:1::/48"):  # RFC 6052, section 2.2: a /48 splits it around bits 64 to 71
+        number = int(address)
+        return low, IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
+    return (low,)
 
 
-def _shown(text: str) -> str:
-    """A text as an error may show it: one line, nothing that moves a terminal's cursor, not too long."""
-    shown = ascii(text)
-    return shown if len(shown) <= 82 else f"{shown[:78]}...{shown[-1]}"
+def ends_in_a_number(host: str) -> bool:
+    """Whether a resolver may take this for an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker."""
+    return _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
+
+
+def literal_address(host: str) -> Address | None:
+    """A host that is an address itself. Raises ValueError for one that only some resolver takes for an address."""
+    if ":" in host:
+        return IPv6Address(host)
+    return IPv4Address(host) if ends_in_a_number(host) else None
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """``10.1.2.0/24,fd00:1::/64``; an address alone is itself. Raises UserMistake."""
+    return tuple(_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(text, strict=False)
+    except ValueError:
+        raise UserMistake(f"{text!r} is not a network", "give CIDRs with commas between, e.g. 10.1.2.0/24,fd00:1::/64") from None
+    raise UserMistake(f"{text!r} is an address within a network", f"write {meant} for the network")
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    return int(address) >> 32 & 0xFFFFFFFF in (_ISATAP, _ISATAP_GLOBAL)

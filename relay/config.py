@@ -10,8 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from yarl import URL
 
+from relay.address import parse_networks
 from relay.errors import ConfigError, UserMistake
+from relay.policy import Policy, parse_ports, policy
 from relay.retry import Schedule, parse_schedule
 from relay.sign import Secret
 
@@ -63,6 +66,13 @@ class Settings(BaseSettings):
         "127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN"
     )
     transport: Literal["aiohttp", "lean"] = Field("aiohttp", validation_alias="ROWHOOK_TRANSPORT")
+    allow_networks: Annotated[str, _checked(parse_networks)] = Field("", validation_alias="ROWHOOK_ALLOW_NETWORKS")
+    deny_networks: Annotated[str, _checked(parse_networks)] = Field("", validation_alias="ROWHOOK_DENY_NETWORKS")
+    allow_ports: Annotated[str, _checked(parse_ports)] = Field("", validation_alias="ROWHOOK_ALLOW_PORTS")
+    allow_http: bool = Field(False, validation_alias="ROWHOOK_ALLOW_HTTP")
+    proxy: Annotated[str, _checked(lambda text: text and proxy_url(text))] = Field(
+        "", validation_alias="ROWHOOK_PROXY", repr=False
+    )
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
 
     @property
@@ -80,6 +90,10 @@ class Settings(BaseSettings):
     @cached_property
     def api_address(self) -> tuple[str, int]:
         return listen_address(self.api_listen)
+
+    @cached_property
+    def policy(self) -> Policy:
+        return policy(self.allow_networks, self.deny_networks, self.allow_ports, allow_http=self.allow_http)
 
     @cached_property
     def captures(self) -> tuple[tuple[str, str | None], ...]:
@@ -106,6 +120,18 @@ def listen_address(text: str) -> tuple[str, int]:
     return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
 
 
+def proxy_url(text: str) -> str:
+    """A proxy's URL; raises UserMistake, which doesn't show it: it may hold a password."""
+    try:
+        url = URL(text)
+        good = url.scheme in ("http", "https") and bool(url.raw_host) and url.port and url.raw_path_qs == "/" and not url.fragment
+    except ValueError:
+        good = False
+    if not good:
+        raise UserMistake("this is not the URL of a proxy", "give http://proxy:3128, or http://user:password@proxy:3128")
+    return text
+
+
 def load(**overrides: object) -> Settings:
     """The settings; ``overrides`` by environment name. Raises ConfigError: the setting, its value, what would be right."""
     try:
@@ -113,7 +139,7 @@ def load(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        shown = "" if any(word in name for word in ("URL", "SECRET")) else f" is {first['input']!r}"
+        shown = "" if any(word in name for word in ("URL", "SECRET", "PROXY")) else f" is {first['input']!r}"
         raise ConfigError(f"{name}{shown}", first["msg"].removeprefix("Value error, ")) from None
 
 

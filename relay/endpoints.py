@@ -15,12 +15,13 @@ import psycopg
 from psycopg.rows import DictRow
 
 from relay import public_id
-from relay.address import check_url
-from relay.config import duration
+from relay.config import Settings, duration
 from relay.database import query
 from relay.errors import UserMistake
+from relay.guard import check_saved
 from relay.retry import parse_schedule
 from relay.sign import Secret
+from relay.url import check_url
 
 Connection = psycopg.Connection[DictRow]
 Row = dict[str, Any]
@@ -103,6 +104,12 @@ def parse_fields(given: Mapping[str, str | None]) -> Row:
         "max_in_flight": parse_max_in_flight,
     }
     return {name: parsers[name](text) for name, text in given.items() if text is not None}
+
+
+def check_destination(fields: Row, settings: Settings) -> None:
+    """Requests may go to the URL among these columns, if there is one; raises UserMistake. When dialled it is judged again."""
+    if "url" in fields:
+        check_saved(fields["url"], settings)
 
 
 def spelled(waits: Sequence[timedelta] | None) -> str | None:

@@ -3,6 +3,7 @@
     RowhookError
       UserMistake          exit 2: says what was given and what would be right
         ConfigError        a setting, the connection or the schema at start
+        DestinationDenied  where requests may not go: refused when saved, final when dialled
       DatabaseLost         the connection went away: reconnect, look again
       LeaseLost            this instance's lock or row is gone: register anew
 
@@ -30,6 +31,10 @@ class UserMistake(RowhookError):
 
 class ConfigError(UserMistake):
     """A setting, the database it names, or its schema: fatal at start."""
+
+
+class DestinationDenied(UserMistake):
+    """A URL, or an address that its host has, to which requests may not go."""
 
 
 class DatabaseLost(RowhookError):

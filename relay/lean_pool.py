@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections import deque
 
-from relay.dial import Resolver, connect, tls_context
+from relay.dial import Dialler, tls_context
 from relay.lean_protocol import LeanConnection
 from relay.send import IDLE
 
@@ -20,9 +20,9 @@ Place = tuple[str, str, int]  # scheme, host, port
 class LeanPool:
     """``limit`` connections at most, those that are being opened included."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, dialler: Dialler) -> None:
         self._limit = limit
-        self._resolver = Resolver()
+        self._dialler = dialler
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[LeanConnection, float] = {}  # since when; oldest first
         self._at: dict[Place, list[LeanConnection]] = {}
@@ -52,7 +52,7 @@ class LeanPool:
         for turn in self._waiting:
             if not turn.done():
                 turn.set_exception(ConnectionAbortedError("the relay stops"))
-        await self._resolver.close()
+        await self._dialler.close()
         await asyncio.sleep(0)  # the loop closes the sockets
 
     def take(self, place: Place) -> LeanConnection | None:
@@ -68,7 +68,7 @@ class LeanPool:
         return connection
 
     async def get(self, place: Place) -> LeanConnection:
-        """An idle connection or a new one, when there is room. Raises what ``relay.dial.connect`` does."""
+        """An idle connection or a new one, when there is room. Raises what ``Dialler.connect`` does."""
         waited = False
         while (connection := self.take(place)) is None:
             if self.size < self._limit:
@@ -85,7 +85,7 @@ class LeanPool:
         self._dialling += 1
         try:
             tls = self._tls if scheme == "https" else None
-            connection = await connect(self._resolver, host, port, tls, lambda: LeanConnection(place, self._lost))
+            connection = await self._dialler.connect(host, port, tls, lambda: LeanConnection(place, self._lost))
             self._busy.add(connection)
         finally:
             self._dialling -= 1

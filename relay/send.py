@@ -1,8 +1,8 @@
 """The seam to the outside: one POST -> one outcome. Two transports stand behind it, and mean the same by each outcome.
 
-`send_aiohttp.py` is the default and can do everything; `send_lean.py` does the same work at a fraction of the CPU. What they
-share is here: what is read of an answer, and the texts that go on record. `tests/pipeline/test_transports.py` holds both to
-one contract.
+`send_aiohttp.py` is the default and can do everything; `send_lean.py` does the same work at a fraction of the CPU, and leaves
+proxies to the other. What they share is here: what is read of an answer, and the texts that go on record.
+`tests/pipeline/test_transports.py` holds both to one contract.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from relay.config import Settings
+from relay.guard import guard
 from relay.model import Outcome
 
 MOST_READ = 64 * 1024  # of an answer's body; the status counts, the rest is left unread
@@ -31,15 +32,16 @@ class Transport(Protocol):
         ...
 
 
-def transport(settings: Settings) -> Transport:
-    """The one that is set. Imported when asked for: both import this module."""
-    if settings.transport == "lean":
+def transport(settings: Settings, *, listens: bool = False) -> Transport:
+    """The one that is set, for a relay that serves its API or doesn't. Imported when asked for: both import this module."""
+    asked = guard(settings, listens=listens)
+    if settings.transport == "lean" and not settings.proxy:
         from relay.send_lean import LeanTransport
 
-        return LeanTransport(settings.max_in_flight)
+        return LeanTransport(settings.max_in_flight, asked)
     from relay.send_aiohttp import AiohttpTransport
 
-    return AiohttpTransport(settings.max_in_flight)
+    return AiohttpTransport(settings.max_in_flight, asked, settings.proxy)
 
 
 def text_of(body: bytes) -> str:

@@ -25,37 +25,44 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from relay.dial import Resolver, open_socket, tls_context
+from relay.dial import Dialler, tls_context
+from relay.errors import DestinationDenied
+from relay.guard import Guard
 from relay.judge import classify
 from relay.model import ErrorClass, Outcome
+from relay.policy import Scheme
 from relay.send import EXCERPT, IDLE, MOST_FIELDS, MOST_HEADERS, MOST_READ, describe, one_line, text_of
 
 log = logging.getLogger(__name__)
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # asyncio.timeout covers everything, in one place
 _reused: ContextVar[bool] = ContextVar("reused", default=False)
+_scheme: ContextVar[Scheme] = ContextVar("scheme")  # of the connection that is being made
 _url = lru_cache(1024)(URL)
 
 
 class AiohttpTransport:
     """See ``relay.send.Transport``."""
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, max_in_flight: int, guard: Guard, proxy: str = "") -> None:
         self._max_in_flight = max_in_flight
-        self._resolver = Resolver()
+        self._dialler = Dialler(guard)
+        self._proxy = URL(proxy) if proxy else None
         self._client: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         self._client = aiohttp.ClientSession(
             connector=_Connector(
+                self._dialler,
                 limit=self._max_in_flight,
                 keepalive_timeout=IDLE,
-                resolver=_NamesForAiohttp(self._resolver),
+                resolver=_NamesForAiohttp(self._dialler),
                 use_dns_cache=False,
-                socket_factory=open_socket,
+                socket_factory=lambda info: self._dialler.open_socket(info, _scheme.get()),
                 ssl=await asyncio.to_thread(tls_context),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self._proxy,
             trust_env=False,
             auto_decompress=False,
             max_line_size=MOST_HEADERS,
@@ -67,7 +74,7 @@ class AiohttpTransport:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
-        await self._resolver.close()
+        await self._dialler.close()
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Outcome:
         assert self._client is not None
@@ -96,7 +103,7 @@ class AiohttpTransport:
             if error_class is ErrorClass.INTERNAL:
                 log.exception("a request failed in a way that should not be")
             elif error_class in (ErrorClass.REFUSED, ErrorClass.TLS):
-                self._resolver.forget(_url(url).raw_host or "")
+                self._dialler.forget(_url(url).raw_host or "")
             return Outcome(
                 started,
                 time.monotonic() - started,
@@ -131,8 +138,9 @@ class _Handler(ResponseHandler):
 class _Connector(aiohttp.TCPConnector):
     """Makes connections of our kind, and drops those that said something while nothing was asked: no answer to the next."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, dialler: Dialler, **options: Any) -> None:
         super().__init__(**options)
+        self._dialler = dialler
         self._factory = partial(_Handler, loop=self._loop)  # type: ignore[assignment]
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Connection:
@@ -147,12 +155,28 @@ class _Connector(aiohttp.TCPConnector):
         handler.used, handler.interim = True, 0
         return connection
 
+    async def _create_connection(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
+        """A new one, judged before and after; in between each address is, in ``open_socket``."""
+        scheme: Scheme = "https" if req.is_ssl() else "http"
+        await self._dialler.prepare(req.url.raw_host or "", req.url.port or 0, scheme)
+        dialled: Scheme = "proxy" if req.proxy else scheme
+        _scheme.set(dialled)
+        handler = await super()._create_connection(req, traces, timeout)
+        peer = handler.transport and handler.transport.get_extra_info("peername")
+        try:
+            if peer:
+                self._dialler.check_peer(peer, dialled)
+        except DestinationDenied:
+            handler.close()
+            raise
+        return handler
+
 
 class _NamesForAiohttp(AbstractResolver):
-    """The shared resolver, as aiohttp asks it."""
+    """The dialler's addresses, as aiohttp asks for them."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
+    def __init__(self, dialler: Dialler) -> None:
+        self._dialler = dialler
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         return [
@@ -164,11 +188,11 @@ class _NamesForAiohttp(AbstractResolver):
                 proto=info[2],
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for info in await self._resolver.resolve(host)
+            for info in await self._dialler.addresses(host, port, _scheme.get())
         ]
 
     async def close(self) -> None:
-        """The transport closes the resolver."""
+        """The transport closes the dialler."""
 
 
 class _TooLarge(Exception):
@@ -203,6 +227,7 @@ async def _read_excerpt(answer: aiohttp.ClientResponse) -> str:
 # The first that fits, from the narrow to the wide.
 _CLASSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ErrorClass], ...] = (
     (TimeoutError, ErrorClass.TIMEOUT),
+    (DestinationDenied, ErrorClass.BLOCKED),
     (aiohttp.ClientConnectorDNSError, ErrorClass.DNS),
     ((aiohttp.ClientSSLError, ssl.SSLError), ErrorClass.TLS),
     (aiohttp.ClientConnectorError, ErrorClass.REFUSED),

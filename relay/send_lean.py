@@ -1,8 +1,8 @@
 """The lean transport: asyncio's protocols and llhttp (httptools), for relays whose CPU is the limit.
 
 A request on a kept connection costs no task, no context and no second copy of a small body: its bytes are put together, written,
-and one future is awaited. URLs mean what they mean to aiohttp, by the same parser (yarl). There is nothing that it hands over
-to aiohttp today: redirects, cookies, decompression and proxies are off in both. One difference is left: where garbage comes
+and one future is awaited. URLs mean what they mean to aiohttp, by the same parser (yarl). Where a proxy is set aiohttp does the
+work; redirects, cookies and decompression are off in both. One difference is left: where garbage comes
 in one piece with a whole answer, the answer counts here, while aiohttp loses it. Sources: hazards 32 to 35; RFC 9112.
 """
 
@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 from yarl import URL
 
+from relay.dial import Dialler
+from relay.errors import DestinationDenied
+from relay.guard import Guard
 from relay.judge import classify
 from relay.lean_answer import Broken
 from relay.lean_pool import LeanPool, Place
@@ -32,8 +35,8 @@ log = logging.getLogger(__name__)
 class LeanTransport:
     """See ``relay.send.Transport``."""
 
-    def __init__(self, max_in_flight: int) -> None:
-        self._pool = LeanPool(max_in_flight)
+    def __init__(self, max_in_flight: int, guard: Guard) -> None:
+        self._pool = LeanPool(max_in_flight, Dialler(guard))
 
     async def open(self) -> None:
         await self._pool.open()
@@ -107,6 +110,8 @@ def _failed(connection: LeanConnection | None, started: float, error: Exception,
 def _class_of(error: Exception) -> ErrorClass:
     if isinstance(error, Broken):
         return error.error_class
+    if isinstance(error, DestinationDenied):
+        return ErrorClass.BLOCKED
     return ErrorClass.TIMEOUT if isinstance(error, TimeoutError) else ErrorClass.INTERNAL
 
 

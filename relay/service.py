@@ -48,7 +48,7 @@ class Relay:
         self._name = name or own_name()
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
-        self._transport = transport(settings)
+        self._transport = transport(settings, listens=api)
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)

@@ -26,6 +26,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from relay.policy import KNOWN_SERVICES
 from tests.tiers import POSTGRES_15_BIN
 
 SUPERUSER = "postgres"
@@ -58,8 +59,8 @@ class ClusterError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port to listen on, below those that the kernel hands out: it is still free after a restart."""
-    for port in random.sample(range(15_000, 32_000), 200):
+    """A TCP port to listen on, below those that the kernel hands out: it is still free after a restart. No known service's."""
+    for port in random.sample([port for port in range(15_000, 32_000) if port not in KNOWN_SERVICES], 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

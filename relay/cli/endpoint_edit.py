@@ -48,6 +48,7 @@ def add_command(
     )
     given = given_secret(secret_file, secret)
     with at_work() as (settings, connection):
+        endpoints.check_destination(fields, settings)
         key = given or Secret.parse(settings.default_secret or new_secret())
         described = endpoints.described(endpoints.add(connection, fields, key))
     if json:
@@ -84,6 +85,7 @@ def edit_command(
             "nothing to change is given",
             "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight",
         )
-    with at_work() as (_, connection):
+    with at_work() as (settings, connection):
+        endpoints.check_destination(fields, settings)
         described = endpoints.described(endpoints.edit(connection, endpoint, fields))
     as_json(described) if json else as_fields(described)

@@ -76,4 +76,6 @@ def add_endpoints(stage: Stage, wanted: Sequence[tuple[Hook, str, str]]) -> None
     with psycopg.connect(stage.operator, autocommit=True, row_factory=dict_row) as connection:
         for hook, url, secret in wanted:
             given = {"url": url, "events": hook.events, "tenant": hook.tenant, "description": hook.habit}
-            endpoints.add(connection, endpoints.parse_fields(given), Secret.parse(secret))
+            fields = endpoints.parse_fields(given)
+            endpoints.check_destination(fields, settings(stage))
+            endpoints.add(connection, fields, Secret.parse(secret))

@@ -150,6 +150,37 @@ def test_add_mistakes(rowhook: Rowhook, conn: Connection, arguments: tuple[str, 
 
 
 @pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://10.1.2.3/hook", ("10.1.2.3 is a private address", "ROWHOOK_ALLOW_NETWORKS=10.1.2.0/24 would allow it")),
+        ("http://127.0.0.1:5000/hook", ("127.0.0.1 is a loopback address", "ROWHOOK_ALLOW_NETWORKS=127.0.0.0/8")),
+        ("http://localhost:5000/hook", ("localhost is 127.0.0.1", "ROWHOOK_ALLOW_NETWORKS=127.0.0.0/8")),
+        ("http://169.254.169.254/latest/meta-data/", ("link-local", "public addresses only")),
+        ("http://example.com/hook", ("plain http", "ROWHOOK_ALLOW_HTTP=1")),
+        ("https://example.com:22/", ("port 22", "ROWHOOK_ALLOW_PORTS")),
+        ("https://example.com:6379/", ("port 6379 is that of Redis", "ROWHOOK_ALLOW_PORTS")),
+    ],
+)
+def test_where_requests_may_not_go(rowhook: Rowhook, conn: Connection, endpoint: str, url: str, expected: tuple[str, ...]):
+    rowhook("endpoint", "add", url).refused(*expected)
+    rowhook("endpoint", "edit", endpoint, "--url", url).refused(*expected)
+    assert conn.execute("SELECT url FROM rowhook.endpoint").fetchall() == [(URL,)]
+
+
+def test_where_the_operator_lets_them_go(rowhook: Rowhook, conn: Connection):
+    private = {"ROWHOOK_ALLOW_NETWORKS": "10.1.2.0/24"}
+    rowhook("endpoint", "add", "http://10.1.2.3:8000/hook", env=private, ok=True)
+    rowhook("endpoint", "add", "http://example.com/hook", env={"ROWHOOK_ALLOW_HTTP": "1"}, ok=True)
+    rowhook("endpoint", "add", "https://example.com:22/", env={"ROWHOOK_ALLOW_PORTS": "22"}, ok=True)
+    rowhook("endpoint", "add", "http://10.1.2.3/", env={**private, "ROWHOOK_DENY_NETWORKS": "10.1.2.3"}).refused("DENY_NETWORKS")
+
+
+def test_its_own_database_is_no_receiver(rowhook: Rowhook, conn: Connection):
+    env = {"ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8"}
+    rowhook("endpoint", "add", f"http://127.0.0.1:{conn.info.port}/", env=env).refused("own database (DATABASE_URL)")
+
+
+@pytest.mark.parametrize(
     "secret", ["short", "whsec_not base64!", "whsec_c2hvcnQ=", " spaces around it all ", "two lines\nof secret text"]
 )
 def test_bad_secrets_are_refused_unseen(rowhook: Rowhook, secret: str):

@@ -18,6 +18,7 @@ from tests.cluster import free_port
 from tests.conftest import Connection
 from tests.receiver import Receiver
 
+LOOPBACK = {"ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8"}
 Start = Callable[..., AbstractContextManager["Running"]]
 
 
@@ -47,9 +48,7 @@ def start(dsn: str, in_folder: Path) -> Start:
     @contextlib.contextmanager
     def start(*arguments: str, **variables: str) -> Iterator[Running]:
         log = in_folder / "log"
-        env = environment(
-            **{"DATABASE_URL": dsn, "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8", "ROWHOOK_ALLOW_HTTP": "1", **variables}
-        )
+        env = environment(**{"DATABASE_URL": dsn, **LOOPBACK, **variables})
         with log.open("wb") as written:
             process = subprocess.Popen([*COMMAND, "run", *arguments], cwd=in_folder, env=env, stderr=written)
         try:
@@ -69,7 +68,8 @@ def wait_until_live(conn: Connection, name: str) -> None:
 
 
 def test_captures_delivers_and_stops(finmind_dsn: str, conn: Connection, rowhook: Rowhook, receiver: Receiver, start: Start):
-    added = rowhook("endpoint", "add", receiver.url(), "--events", "expense.*", "--tenant", "1", "--json", ok=True).json
+    options = ["--events", "expense.*", "--tenant", "1"]
+    added = rowhook("endpoint", "add", receiver.url(), *options, "--json", env=LOOPBACK, ok=True).json
     with start("--no-api", "--instance-name", "the one", ROWHOOK_CAPTURE="expenses:user_id, bills:user_id") as relay:
         wait_until_live(conn, "the one")
         conn.execute("INSERT INTO users (email, password_hash) VALUES ('a', 'x')")
@@ -82,6 +82,23 @@ def test_captures_delivers_and_stops(finmind_dsn: str, conn: Connection, rowhook
     (row,) = rowhook("deliveries", "--endpoint", added["id"], "--json", ok=True).json
     assert (row["delivery_status"], row["status_code"], row["event_id"]) == ("delivered", 200, body["id"])
     assert added["secret"] not in relay.log.read_text()
+
+
+def test_its_own_api_gets_no_request(conn: Connection, rowhook: Rowhook, start: Start):
+    port = free_port()
+    url, env = f"http://127.0.0.1:{port}/health/live", {"ROWHOOK_API_LISTEN": f"127.0.0.1:{port}"}
+    rowhook("endpoint", "add", url, env={**LOOPBACK, **env}).refused("this relay's API (ROWHOOK_API_LISTEN)")
+    rowhook("endpoint", "add", url, env=LOOPBACK, ok=True)  # where the command doesn't know where the relay listens
+    with start("--instance-name", "serving", **env) as relay:
+        wait_until_live(conn, "serving")
+        conn.execute("SELECT rowhook.emit('order.placed', '{}')")
+        deadline = time.monotonic() + 20
+        while not (attempts := conn.execute("SELECT error_class, error FROM rowhook.attempt").fetchall()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert relay.stop() == 0, relay.log.read_text()
+    ((error_class, error),) = attempts
+    assert error_class == "blocked" and "this relay's API (ROWHOOK_API_LISTEN)" in error
 
 
 def test_capture_setting_never_overwrites(finmind_dsn: str, conn: Connection, rowhook: Rowhook, start: Start):

@@ -11,15 +11,16 @@ from typing import Any
 
 from tests.conftest import Connection
 from tests.pipeline.conftest import Hook, one, run_text
+from tests.pipeline.relays import environment
 
 ROOT = Path(__file__).parents[2]
 
 
 def rowhook(dsn: str, *arguments: str) -> Any:
     """Run the command with ``--json``; what it printed."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": dsn, "ROWHOOK_ALLOW_HTTP": "1"}
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment(dsn)}
     command = [sys.executable, "-m", "relay", *arguments, "--json"]
-    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd="/", env=variables, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -27,7 +27,7 @@ from relay.send import Transport
 from relay.sign import new_secret
 from tests.conftest import Connection
 from tests.pipeline.relays import LocalRelay, RelayProcess
-from tests.pipeline.transports import TRANSPORTS
+from tests.pipeline.transports import OPEN, TRANSPORTS
 from tests.receiver import Received, Receiver
 
 QUICK = ("100ms", "100ms")
@@ -296,7 +296,7 @@ def asleep(connection: Connection) -> bool:
 @pytest_asyncio.fixture(params=TRANSPORTS)
 async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     """Each transport in turn, open."""
-    opened = TRANSPORTS[request.param](64)
+    opened = TRANSPORTS[request.param](64, OPEN)
     await opened.open()
     yield opened
     await opened.close()

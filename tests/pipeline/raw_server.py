@@ -74,13 +74,13 @@ class RawConnection:
 class RawServer:
     """Calls ``serve`` with each connection, in a thread of its own; then the connection is closed."""
 
-    def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self.closing = threading.Event()
         self._serve = serve
         self._tls = tls
-        self._listener = socket.create_server((host, 0), backlog=512)
+        self._listener = socket.create_server((host, port), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._accept, name="raw server", daemon=True)

@@ -19,6 +19,7 @@ import psycopg
 from relay.config import Settings, load
 from relay.service import Relay
 from tests.cluster import ClusterError
+from tests.pipeline.transports import LOOPBACK
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,13 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str =
 
 def settings(dsn: str, **given: str) -> Settings:
     """Settings of a relay on this database; ``given`` by environment name without ROWHOOK_, in lower case."""
-    return load(DATABASE_URL=dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()})
+    return load(**environment(dsn, **given))
+
+
+def environment(dsn: str, **given: str) -> dict[str, str]:
+    """The same as variables; requests may go to the loopback, where the receivers are."""
+    given = {"allow_networks": LOOPBACK, **given}
+    return {"DATABASE_URL": dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()}}
 
 
 class LocalRelay:
@@ -94,11 +101,7 @@ class RelayProcess:
     def __init__(self, dsn: str, **given: str) -> None:
         self.name = f"process-{secrets.token_hex(4)}"
         self._dsn = dsn
-        self._environment = {
-            **os.environ,
-            "DATABASE_URL": dsn,
-            **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()},
-        }
+        self._environment = {**os.environ, **environment(dsn, **given)}
         self._process: subprocess.Popen[str] | None = None
 
     def command(self) -> list[str]:

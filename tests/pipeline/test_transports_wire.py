@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 import trustme
 
+from relay.dial import Dialler
 from relay.lean_pool import LeanPool
 from relay.send import Transport
 from relay.send_lean import LeanTransport
 from tests.pipeline.raw_server import RawConnection, RawServer
-from tests.pipeline.transports import HEADERS, TRANSPORTS, post, said
+from tests.pipeline.transports import HEADERS, OPEN, TRANSPORTS, post, said
 
 OK = (200, None, False)
 
@@ -112,7 +113,7 @@ async def test_a_kept_connection_that_the_receiver_closed_is_stale(transport: Tr
 @pytest.mark.parametrize("after", ["eof_received", "connection_lost", "data_received"])
 async def test_a_connection_that_ends_right_after_the_answer_is_not_kept(after: str) -> None:
     """uvloop reads both before it wakes up the one who waits: by then the connection must not pass for a good one."""
-    pool = LeanPool(4)
+    pool = LeanPool(4, Dialler(OPEN))
     await pool.open()
     with RawServer(once()) as server:
         connection = await pool.get(("http", "127.0.0.1", server.port))
@@ -141,7 +142,7 @@ async def test_two_places_share_no_connection(transport: Transport) -> None:
 @pytest.mark.parametrize("kind", TRANSPORTS)
 async def test_connections_are_bounded(kind: str) -> None:
     """Posts beyond the limit wait; idle connections make room for other places."""
-    transport = TRANSPORTS[kind](5)
+    transport = TRANSPORTS[kind](5, OPEN)
     await transport.open()
     with RawServer(polite) as one, RawServer(polite) as other:
         for server in (one, other):
@@ -169,7 +170,7 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
             connection.answer()
         closed.set()
 
-    transport = LeanTransport(4)
+    transport = LeanTransport(4, OPEN)
     await transport.open()
     with RawServer(serve) as server:
         assert said(await post(transport, server.url())) == OK
@@ -179,7 +180,7 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
 
 async def test_a_body_that_nobody_reads_is_held_once() -> None:
     body = b"x" * 20_000_000
-    transport = LeanTransport(4)
+    transport = LeanTransport(4, OPEN)
     await transport.open()
     tracemalloc.start()
     try:
@@ -269,7 +270,7 @@ async def test_failures_leave_no_descriptor_open(kind: str) -> None:
                 connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
                 connection.gone()
 
-    transport = TRANSPORTS[kind](64)
+    transport = TRANSPORTS[kind](64, OPEN)
     await transport.open()
     await post(transport, "http://nobody.invalid/")
     with RawServer(serve) as server:
@@ -298,7 +299,7 @@ async def test_failures_leave_no_descriptor_open(kind: str) -> None:
 async def test_both_send_the_same(url: str) -> None:
     requests = []
     for kind in TRANSPORTS.values():
-        transport = kind(1)
+        transport = kind(1, OPEN)
         await transport.open()
         with RawServer(polite) as server:
             assert said(await post(transport, url.format(port=server.port), body=b'{"a":1}')) == OK

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from relay.guard import Guard
 from relay.model import Outcome
+from relay.policy import policy
 from relay.send import Transport
 from relay.send_aiohttp import AiohttpTransport
 from relay.send_lean import LeanTransport
 
 TRANSPORTS: dict[str, type[AiohttpTransport] | type[LeanTransport]] = {"aiohttp": AiohttpTransport, "lean": LeanTransport}
+LOOPBACK = "127.0.0.0/8,::1/128"  # where the receivers of tests are
+OPEN = Guard(policy(LOOPBACK))
 HEADERS = {"content-type": "application/json", "user-agent": "Rowhook/0", "webhook-id": "evt_1"}
 
 

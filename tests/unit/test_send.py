@@ -13,7 +13,7 @@ from aiohttp import http_exceptions
 from aiohttp.client_reqrep import ConnectionKey
 
 from relay.config import load
-from relay.errors import ConfigError
+from relay.errors import ConfigError, DestinationDenied
 from relay.model import ErrorClass
 from relay.send import describe, one_line, text_of, transport
 from relay.send_aiohttp import AiohttpTransport, error_class_of
@@ -42,6 +42,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (OSError(113, "no route to host"), ErrorClass.REFUSED),
         (aiohttp.ServerDisconnectedError(), ErrorClass.RESET),
         (aiohttp.ClientOSError(104, "reset by peer"), ErrorClass.RESET),
+        (DestinationDenied("10.0.0.1 is a private address"), ErrorClass.BLOCKED),
         (ConnectionResetError(104, "reset by peer"), ErrorClass.RESET),
         (BrokenPipeError(32, "broken pipe"), ErrorClass.RESET),
         (http_exceptions.LineTooLong("Header name", "16384"), ErrorClass.TOO_LARGE),
