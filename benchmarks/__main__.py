@@ -10,13 +10,20 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import idle, latency, peers, report, writers
+from benchmarks import backlog, fanout, history, idle, isolation, latency, memory, peers, report, retries, throughput, writers
 from benchmarks.figures import Figure, Say, Size
 
 BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
+    "backlog": backlog.run,
+    "fanout": fanout.run,
+    "history": history.run,
     "idle": idle.run,
+    "isolation": isolation.run,
     "latency": latency.run,
+    "memory": memory.run,
     "peers": peers.run,
+    "retries": retries.run,
+    "throughput": throughput.run,
     "writers": writers.run,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 from benchmarks.sinks import Sink
 
@@ -18,8 +19,7 @@ class Clock:
         self._receiver = receiver
         self._before = receiver.count()
         self._wanted = wanted
-        self._began = 0.0
-        self._at_once = 0
+        self._looks: list[tuple[float, int]] = []  # when more had come, and how many
 
     def run(self, check: Callable[[], None] = lambda: None) -> None:
         """Until all have come. Raises RuntimeError when they stop coming, or what ``check`` raises."""
@@ -29,8 +29,7 @@ class Clock:
             check()
             now, count = time.monotonic(), self._receiver.count() - self._before
             if count > seen:
-                if not seen:
-                    self._began, self._at_once = now, count
+                self._looks.append((now, count))
                 seen, moved = count, now
             elif now > moved + STALLED_AFTER:
                 raise RuntimeError(f"{seen} of {self._wanted} requests came, then none for {STALLED_AFTER:.0f} s")
@@ -42,7 +41,20 @@ class Clock:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"all requests came, but not all were done {STALLED_AFTER:.0f} s later")
             time.sleep(LOOK_EVERY)
-        seconds = max(LOOK_EVERY, time.monotonic() - self._began)
+        seconds = max(LOOK_EVERY, time.monotonic() - self._looks[0][0])
         if (count := self._receiver.count() - self._before) > self._wanted:
             raise RuntimeError(f"{count} requests came for {self._wanted} bodies")
-        return (self._wanted - self._at_once) / seconds
+        return self.counted / seconds
+
+    @property
+    def counted(self) -> int:
+        """Those that came after the first look."""
+        return self._wanted - self._looks[0][1]
+
+    def tenths(self) -> list[float]:
+        """Per second, for each tenth of the requests in the order in which they came."""
+        edges = [self._look(number * self._wanted / 10) for number in range(11)]
+        return [(now - before) / max(LOOK_EVERY, end - start) for (start, before), (end, now) in pairwise(edges)]
+
+    def _look(self, reached: float) -> tuple[float, int]:
+        return next(look for look in self._looks if look[1] >= reached)

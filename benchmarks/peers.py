@@ -8,20 +8,20 @@ rounds go through all in turn. "A thread per delivery" is what an application do
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.clock import Clock
+from benchmarks.drain import Backlog, asked, drain, expenses, settle, temporary
 from benchmarks.figures import Bar, Figure, Say, Size, figure
-from benchmarks.programs import ROOT, RelayProcess
+from benchmarks.programs import ROOT
 from benchmarks.rivals import install
 from benchmarks.rivals.catalogue import RIVALS, Rival
 from benchmarks.rivals.install import MissingError
-from benchmarks.server import CAPTURE, Server, add_endpoint
+from benchmarks.server import Server
 from benchmarks.sinks import Sink, sink
 from benchmarks.workers import workers
 from relay.config import Settings
@@ -30,14 +30,6 @@ JOBS = {Size.TINY: 200, Size.QUICK: 5_000, Size.NORMAL: 10_000, Size.FULL: 20_00
 ROUNDS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 3, Size.FULL: 5}
 PROCESSES = 1  # of Rowhook, and of each peer that can share its queue; 2 once the relay knows --processes
 BARS = {"aiohttp": Bar("ratio", ">=", 1.0), "lean": Bar("ratio", ">=", 2.0)}
-
-UNFINISHED = "SELECT EXISTS (SELECT FROM rowhook.delivery WHERE state IN ('pending', 'leased'))"
-
-ROWS = """
-INSERT INTO expenses (user_id, category_id, amount, notes, spent_at)
-SELECT i % 1000, i % 12, i / 100.0, 'coffee and a sandwich on the way to the station, paid in cash', '2026-01-15'
-  FROM generate_series(1, {}) AS i
-"""
 
 Once = Callable[[int], float]  # by the round's number, the requests per second
 
@@ -129,21 +121,10 @@ def _figures(found: dict[str, list[float]], ours: list[str], peers: list[Rival],
 
 
 def _rowhook(place: Place, transport: str) -> Once:
+    fill = expenses(place.receiver.url, place.jobs)
     arguments = ("--processes", str(PROCESSES)) if PROCESSES > 1 else ()
-
-    def once(number: int) -> float:
-        with _database(place.server, f"rowhook_{transport}_{number}", place.server.template) as name:
-            with place.server.connect(name) as connection:
-                add_endpoint(connection, place.receiver.url)
-                connection.execute(CAPTURE.encode())
-                connection.execute(ROWS.format(place.jobs).encode())
-            _settle(place.server, name)
-            clock = Clock(place.receiver, place.jobs)
-            with RelayProcess(place.server.dsn(name), arguments=arguments, ROWHOOK_TRANSPORT=transport):
-                clock.run()
-                return clock.rate(lambda: _asked(place.server, name, UNFINISHED))
-
-    return once
+    backlog = Backlog(fill, place.jobs, settings={"ROWHOOK_TRANSPORT": transport}, arguments=arguments)
+    return lambda number: drain(place.server, place.receiver, f"rowhook_{transport}_{number}", backlog).rate
 
 
 def _peer(place: Place, rival: Rival, runtime: list[str]) -> Once:
@@ -158,14 +139,14 @@ def _queue(place: Place, rival: Rival, program: list[str]) -> Once:
     bodies.write_text("".join(lines))
 
     def once(number: int) -> float:
-        with _database(place.server, f"{rival.name.replace('-', '_')}_{number}", "template0") as name:
+        with temporary(place.server, f"{rival.name.replace('-', '_')}_{number}", "template0") as name:
             dsn = place.server.dsn(name)
             subprocess.run([*program, "prepare", dsn, str(bodies)], cwd=ROOT, check=True)
-            _settle(place.server, name)
+            settle(place.server, name)
             clock = Clock(place.receiver, len(lines))
             with workers([*program, "work", dsn, place.receiver.url], processes) as check:
                 clock.run(check)
-                return clock.rate(lambda: _asked(place.server, name, rival.unfinished))
+                return clock.rate(lambda: bool(asked(place.server, name, rival.unfinished)))
 
     return once
 
@@ -178,27 +159,3 @@ def _from_memory(place: Place, program: list[str]) -> Once:
             return clock.rate()
 
     return once
-
-
-@contextlib.contextmanager
-def _database(server: Server, name: str, template: str) -> Iterator[str]:
-    with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        try:
-            yield name
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-def _settle(server: Server, database: str) -> None:
-    """What autovacuum and the checkpointer would do sooner or later, now rather than while time is taken."""
-    with server.connect(database) as connection:
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
-
-
-def _asked(server: Server, database: str, question: str) -> bool:
-    with server.connect(database) as connection:
-        row = connection.execute(question.encode()).fetchone()
-    assert row is not None
-    return bool(row[0])

@@ -70,6 +70,12 @@ class RelayProcess:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
+    def peak_memory(self) -> int:
+        """The most that was ever resident, in bytes."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
     def _wait_until_live(self, connection: psycopg.Connection[tuple[int]], wanted: int) -> None:
         assert self._process is not None
         deadline = time.monotonic() + READY_WITHIN

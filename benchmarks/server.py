@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -132,11 +132,19 @@ class Server:
 
 def add_endpoint(connection: psycopg.Connection[Any], url: str) -> None:
     """One endpoint that wants everything, and its secret."""
-    connection.execute(
-        "WITH e AS (INSERT INTO rowhook.endpoint (url) VALUES (%s) RETURNING id) "
-        "INSERT INTO rowhook.secret (endpoint_id, value) SELECT e.id, 'whsec_' || repeat('A', 32) FROM e",
-        [url],
-    )
+    add_endpoints(connection, [(url, ["*"])])
+
+
+def add_endpoints(
+    connection: psycopg.Connection[Any], endpoints: Sequence[tuple[str, Sequence[str]]], description: str | None = None
+) -> None:
+    """Each with its URL and its patterns."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "WITH e AS (INSERT INTO rowhook.endpoint (url, events, description) VALUES (%s, %s, %s) RETURNING id) "
+            "INSERT INTO rowhook.secret (endpoint_id, value) SELECT e.id, 'whsec_' || repeat('A', 32) FROM e",
+            [(url, list(patterns), description) for url, patterns in endpoints],
+        )
 
 
 def _name(text: str) -> sql.Identifier:

@@ -1,6 +1,7 @@
 """The receiver where there is no nginx: raw asyncio (on uvloop where that is installed), 204 for every POST, and a count.
 
-Prints its address; a GET answers how many requests came before it that were not a GET. Ends with its standard input.
+Prints its address; a GET answers how many requests came before it that were not a GET. POSTs to /fail/N get 500 for the first N
+requests with the same webhook-id. Ends with its standard input.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ import asyncio
 import importlib
 import re
 import sys
+from collections import Counter
 from typing import cast
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_FAILING = re.compile(rb"POST /fail/(\d+) ")
+_ID = re.compile(rb"(?i)\r\nwebhook-id: *([^\r]+)")
 _DONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+_FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 
 received = 0
+failed: Counter[bytes] = Counter()
 
 
 class Sink(asyncio.Protocol):
@@ -37,11 +43,22 @@ class Sink(asyncio.Protocol):
                 answers.append(_counted())
             else:
                 received += 1
-                answers.append(_DONE)
+                failing = _FAILING.match(buffer, start)
+                answers.append(_judged(buffer[start:end], int(failing[1])) if failing else _DONE)
             start = after
         self._buffer = buffer[start:]
         if answers:
             self._transport.write(b"".join(answers))
+
+
+def _judged(head: bytes, failures: int) -> bytes:
+    name = _ID.search(head)
+    if not name:
+        raise ValueError("a request without webhook-id")
+    if failed[name[1]] < failures:
+        failed[name[1]] += 1
+        return _FAILED
+    return _DONE
 
 
 def _counted() -> bytes:

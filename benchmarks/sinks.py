@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import urllib.request
+import http.client
 from collections.abc import Iterator
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from benchmarks.nginx import find, nginx
 from benchmarks.programs import program
@@ -21,16 +22,20 @@ class Sink(Protocol):
 
 
 class Program:
-    """`python -m benchmarks.sink`."""
+    """`python -m benchmarks.sink`; unlike nginx it can fail: at ``url`` and "fail/N"."""
 
-    name = "raw asyncio (no nginx with stub_status here)"
+    name = "raw asyncio"
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._counter = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
 
     def count(self) -> int:
-        with urllib.request.urlopen(self.url, timeout=10) as answer:
-            return int(answer.read())
+        self._counter.request("GET", "/")
+        return int(self._counter.getresponse().read())
+
+    def close(self) -> None:
+        self._counter.close()
 
 
 @contextlib.contextmanager
@@ -45,6 +50,6 @@ def sink() -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def own_sink() -> Iterator[Sink]:
-    with program("sink") as url:
-        yield Program(url)
+def own_sink() -> Iterator[Program]:
+    with program("sink") as url, contextlib.closing(Program(url)) as running:
+        yield running
