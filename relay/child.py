@@ -28,9 +28,10 @@ ORDERS, REPORTS = 0, 1  # stdin and stdout
 FAILED, MISTAKEN = 1, 2
 
 
-def order(settings: Settings, name: str) -> bytes:
-    """What tells a child all it needs; over a pipe, because the settings hold secrets."""
-    return json.dumps({"name": name, "settings": config.given(settings)}).encode() + b"\n"
+def order(settings: Settings, name: str, *, listens: bool, first: bool) -> bytes:
+    """What tells a child all it needs (service.Relay has the words); over a pipe, because the settings hold secrets."""
+    relay = {"name": name, "listens": listens, "first": first}
+    return json.dumps({"settings": config.given(settings), "relay": relay}).encode() + b"\n"
 
 
 def mistake(line: bytes) -> UserMistake | None:
@@ -44,10 +45,10 @@ def main() -> None:
         return  # the supervisor went before it said anything
     ordered = json.loads(line)
     settings = config.load(_env_file=None, **ordered["settings"])
-    logging_setup.set_up(settings.log_format, relay=ordered["name"])
+    logging_setup.set_up(settings.log_format, relay=ordered["relay"]["name"])
     try:
         with refusals():
-            asyncio.run(_serve(settings, ordered["name"]))
+            asyncio.run(_serve(Relay(settings, api=False, **ordered["relay"])))
     except UserMistake as made:
         _report(json.dumps([made.message, made.remedy]))
         sys.exit(MISTAKEN)
@@ -56,7 +57,7 @@ def main() -> None:
         sys.exit(FAILED)
 
 
-async def _serve(settings: Settings, name: str) -> None:
+async def _serve(relay: Relay) -> None:
     stop = stop_on_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # ward.py blocked them until there was a handler
     loop = asyncio.get_running_loop()
@@ -69,7 +70,7 @@ async def _serve(settings: Settings, name: str) -> None:
     loop.add_reader(ORDERS, orphaned)
     beating = asyncio.create_task(_beat())
     try:
-        await Relay(settings, name=name, api=False).run(stop)
+        await relay.run(stop)
     finally:
         beating.cancel()
 
@@ -83,3 +84,7 @@ async def _beat() -> None:
 def _report(text: str = "") -> None:
     with contextlib.suppress(OSError):  # nobody listens any more
         os.write(REPORTS, text.encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -43,12 +43,15 @@ class _Stopped(Exception):
 class Relay:
     """One relay: run() until ``stop`` is set."""
 
-    def __init__(self, settings: Settings, *, name: str | None = None, api: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, name: str | None = None, api: bool = True, listens: bool | None = None, first: bool = True
+    ) -> None:
+        """``listens``: the API is served, if not by this process then by its supervisor. ``first``: not a restart of its."""
         self._settings = settings
         self._name = name or own_name()
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
-        self._transport = transport(settings, listens=api)
+        self._transport = transport(settings, listens=api if listens is None else listens)
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
@@ -58,6 +61,7 @@ class Relay:
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
+        self._first = first
         self.ready = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -82,15 +86,14 @@ class Relay:
     async def _tenures(self, stop: asyncio.Event) -> None:
         """One tenure after the other, with jittered backoff in between."""
         backoff = FIRST_BACKOFF
-        first = True
         while not stop.is_set():
-            tenure = Tenure(self._settings, self._name, self._flight, self._directory, first=first)
+            tenure = Tenure(self._settings, self._name, self._flight, self._directory, first=self._first)
             lost = await self._serve(tenure, stop)
             if lost is None:
                 return
             backoff = FIRST_BACKOFF if self.ready.is_set() else min(backoff * 2, LONGEST_BACKOFF)
             self.ready.clear()
-            first = False
+            self._first = False
             log.warning(
                 "lost the database or the lease; trying again", extra={"reason": str(lost), "in_seconds": round(backoff, 1)}
             )

@@ -22,7 +22,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, processes: int, *, name: str | None = None, api: bool = True) -> None:
         stem = name or own_name()
-        self._wards = [Ward(settings, f"{stem}/{number}") for number in range(1, processes + 1)]
+        self._wards = [Ward(settings, f"{stem}/{number}", listens=api) for number in range(1, processes + 1)]
         self._health = Health(settings.api_address, self.down) if api else None
         self._mistake: UserMistake | None = None
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
+import os
 import random
 import signal
 import sys
@@ -29,17 +29,17 @@ TRUSTED_AFTER = 5.0  # of one that died before, signs of life count from this ag
 OVERTIME = 20.0  # beyond a request's timeout, for a relay that stops (service.py needs less); then it is killed
 DOWN_AFTER = 15.0  # without a sign of life; more than the longest backoff and a slow start take together
 
-# The modules come from where the supervisor's own came from; -P, since the working folder may hold a module of any name.
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from relay.child import main; main()"
+# -P: the working folder, which may hold a module of any name, is in its path only where it is in the supervisor's own.
+COMMAND = (sys.executable, "-P", "-m", "relay.child")
 
 
 class Ward:
     """keep() runs it until ``stop``."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, listens: bool) -> None:
         self.name = name
         self.ended_in_order = True
-        self._order = child.order(settings, name)
+        self._settings, self._listens = settings, listens
         self._patience = duration(settings.timeout).total_seconds() + OVERTIME
         self._heard = time.monotonic()
         self._died = False
@@ -51,7 +51,7 @@ class Ward:
         return time.monotonic() - self._heard > DOWN_AFTER
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Returns when ``stop`` is set and it has ended. Raises UserMistake where it ended with one at its first start."""
+        """Returns when ``stop`` is set and it has ended. Raises UserMistake where it ended with one."""
         self._heard = time.monotonic()
         try:
             await self._keep(stop)
@@ -64,7 +64,7 @@ class Ward:
             started = time.monotonic()
             ending = await self._life(stop)
             lived = time.monotonic() - started
-            if self._mistake and not self._died and lived < STEADY_AFTER:
+            if self._mistake:
                 raise self._mistake
             if stop.is_set():
                 self._judge_end(ending)
@@ -106,20 +106,20 @@ class Ward:
         if code < 0:
             known = {number.value: number.name for number in signal.Signals}
             return {"signal": known.get(-code, -code)}
-        return {"exit_code": code, "reason": str(self._mistake)} if self._mistake else {"exit_code": code}
+        return {"exit_code": code}
 
     async def _spawn(self) -> Process:
         # Blocked signals stay so in the child until it has handlers: a stop at that moment is neither lost nor a traceback.
         # The fork comes before the first await, so that another ward's unblocking can't slip in between.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
-            command = [sys.executable, "-P", "-c", BOOT, json.dumps(sys.path), self.name]
-            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            process = await asyncio.create_subprocess_exec(*COMMAND, self.name, stdin=PIPE, stdout=PIPE, env=env)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         assert process.stdin
         with contextlib.suppress(ConnectionError):  # it is dead already, which its end will show
-            process.stdin.write(self._order)
+            process.stdin.write(child.order(self._settings, self.name, listens=self._listens, first=not self._died))
             await process.stdin.drain()
         return process
 

@@ -10,25 +10,23 @@ from typer import Option
 from relay import captures, config, logging_setup
 from relay.cli.ending import DONE, FAILED
 from relay.cli.session import check_schema, connect, connect_wait, settings
-from relay.config import Settings
+from relay.config import MOST_PROCESSES, Settings
 from relay.errors import UserMistake
-
-MOST_PROCESSES = 64
 
 
 def run_command(
     no_api: Annotated[bool, Option("--no-api", help="Without the HTTP server.")] = False,
     instance_name: Annotated[str | None, Option(help="What to call this relay; host:process otherwise.", metavar="N")] = None,
     processes: Annotated[
-        str,
+        str | None,
         Option(
-            help="Relays to start, 1 to 64, under one supervisor. Each may have ROWHOOK_MAX_IN_FLIGHT requests out.",
+            help="Relays under one supervisor, 1 to 64; each has ROWHOOK_MAX_IN_FLIGHT for itself. ROWHOOK_PROCESSES otherwise.",
             metavar="N",
         ),
-    ] = "1",
+    ] = None,
 ) -> int:
     """Run a relay: deliver what is committed, until SIGTERM."""
-    count = parse_processes(processes)
+    count = None if processes is None else parse_processes(processes)
     if instance_name is not None and not 1 <= len(instance_name.strip()) <= 200:
         raise UserMistake(f"--instance-name {instance_name!r} is no name", "give 1 to 200 characters, or leave it out")
     given = config.require_database(settings())
@@ -36,14 +34,14 @@ def run_command(
     check(given)
     captures.ensure(given)
     # Here, because they bring aiohttp and all: no other command needs it.
-    if count == 1:
+    if (count or given.processes) == 1:
         from relay.service import serve
 
         serve(given, name=instance_name, api=not no_api)
         return DONE
     from relay.supervisor import supervise
 
-    return DONE if supervise(given, count, name=instance_name, api=not no_api) else FAILED
+    return DONE if supervise(given, count or given.processes, name=instance_name, api=not no_api) else FAILED
 
 
 def parse_processes(text: str) -> int:
