@@ -15,10 +15,10 @@ from tests.pipeline.relays import RelayProcess
 class Supervised(RelayProcess):
     """`rowhook run --processes N` in a process of its own; spawn() it or start() it."""
 
-    def __init__(self, dsn: str, count: int, *arguments: str, **given: str) -> None:
+    def __init__(self, dsn: str, count: int, *, api: bool, **given: str) -> None:
         super().__init__(dsn, **given)
         self.names = [f"{self.name}/{number}" for number in range(1, count + 1)]
-        self._arguments = ["--processes", str(count), "--instance-name", self.name, *(arguments or ["--no-api"])]
+        self._arguments = ["--processes", str(count), "--instance-name", self.name, *([] if api else ["--no-api"])]
         self._known: set[psutil.Process] = set()
 
     def command(self) -> list[str]:

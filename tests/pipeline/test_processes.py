@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import re
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 import pytest
 from aiohttp import web
 
+from tests.cluster import free_port
 from tests.conftest import Connection
 from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, run_text, states
 from tests.pipeline.relays import eventually
@@ -27,8 +33,8 @@ def supervise(dsn: str) -> Iterator[Supervise]:
     """A supervisor of two, not started yet; whatever of it still runs at the end is killed."""
     with contextlib.ExitStack() as made:
 
-        def make(count: int = 2, *arguments: str, **given: str) -> Supervised:
-            supervised = Supervised(dsn, count, *arguments, **given)
+        def make(*, api: bool = False, **given: str) -> Supervised:
+            supervised = Supervised(dsn, 2, api=api, **given)
             made.callback(supervised.close)
             return supervised
 
@@ -48,6 +54,15 @@ def child(supervised: Supervised, number: int) -> psutil.Process:
     found = supervised.child(number)
     assert found
     return found
+
+
+def asked(url: str) -> tuple[int, Any]:
+    """Status and body of what is served there."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)
 
 
 def test_both_deliver_and_nothing_is_sent_twice(
@@ -82,20 +97,18 @@ def test_one_that_is_killed_is_started_again_and_the_other_goes_on(
     eventually(lambda: one(conn, leased), what="both have work")
     receiver.wait_for(20)
     child(supervised, 1).kill()
-    again = eventually(lambda: {**supervised.live(conn), **before} != before or supervised.live(conn), what="a live row")
-    assert again
-    eventually(lambda: supervised.live(conn).get(supervised.names[0], before[supervised.names[0]]) not in before.values(), 20)
+    first, second = supervised.names
+    eventually(lambda: supervised.live(conn).get(first, before[first]) != before[first], 20, what="a new instance")
     gate.open()
     eventually(lambda: states(conn) == {"delivered": 200}, 30)
-    after = supervised.live(conn)
-    assert after[supervised.names[1]] == before[supervised.names[1]]
+    assert supervised.live(conn)[second] == before[second]
     assert child(supervised, 2) == spared
     outcomes = {(code, error) for _, code, error in attempts_of(conn)}
     assert outcomes == {(200, None), (None, "lost")}
     supervised.signal(signal.SIGTERM)
     assert supervised.wait() == 0
     said = supervised.output()
-    assert "has died" in said and f"relay={supervised.names[0]}" in said and "signal=SIGKILL" in said
+    assert "has died" in said and f"relay={first}" in said and "signal=SIGKILL" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -170,4 +183,48 @@ def test_a_mistake_that_a_relay_finds_at_its_start_ends_all_and_is_told_once(sup
     assert supervised.wait() == 2
     (said,) = [line for line in supervised.output().splitlines() if " INFO " not in line]
     assert said.startswith("rowhook: this relay does not hear its own bell: ")
-    assert one(conn, "SELECT count(*) FROM rowhook.instance WHERE state = 'live'") == 0
+
+
+def test_a_mistake_that_shows_later_ends_all_too(supervise: Supervise, conn: Connection) -> None:
+    """As it ends a relay that is alone: no table, no relay, however often it is started."""
+    supervised = supervise().start()
+    conn.execute("DROP SCHEMA rowhook CASCADE")
+    assert supervised.wait() == 2
+    (said,) = [line for line in supervised.output().splitlines() if line.startswith("rowhook: ")]
+    assert "run: rowhook migrate" in said
+    assert "Traceback" not in said and "started again" not in said
+
+
+def test_one_that_dies_again_and_again_is_started_less_and_less_often(supervise: Supervise, conn: Connection) -> None:
+    supervised = supervise().start()
+    for _ in range(4):
+        killed = child(supervised, 1)
+        killed.kill()
+        eventually(lambda killed=killed: supervised.child(1) not in (None, killed), 20, what="another child")
+    eventually(lambda: set(supervised.live(conn)) == set(supervised.names), 20)
+    supervised.signal(signal.SIGTERM)
+    assert supervised.wait() == 0
+    waits = [float(found) for found in re.findall(r"in_seconds=([0-9.]+)", supervised.output())]
+    assert len(waits) == 4
+    assert waits == sorted(waits)
+    assert waits[0] <= 0.1 and waits[3] >= 0.4
+
+
+def test_one_address_answers_for_all_and_names_those_that_are_down(
+    supervise: Supervise, add_hook: AddHook, conn: Connection
+) -> None:
+    """1 All live: 200. 2 One is frozen: 503 with its name. 3 It goes on: 200. 4 No request of theirs goes to that address."""
+    url = f"http://127.0.0.1:{(port := free_port())}/health/live"
+    supervised = supervise(api=True, api_listen=f"127.0.0.1:{port}").start()
+    assert asked(url)[0] == 200
+    child(supervised, 2).suspend()
+    code, body = eventually(lambda: (found := asked(url))[0] != 200 and found, 40, what="it is noticed")
+    assert (code, body["status"], body["down"]) == (503, "down", [supervised.names[1]])
+    child(supervised, 2).resume()
+    eventually(lambda: asked(url)[0] == 200)
+    hook = add_hook(url)
+    emit(conn, 4)
+    eventually(lambda: states(conn) == {"dead": 4})
+    assert {error for _, _, error in attempts_of(conn, hook)} == {"blocked"}
+    supervised.signal(signal.SIGTERM)
+    assert supervised.wait() == 0
