@@ -136,8 +136,8 @@ def _write_bodies(server: Server, database: str, backlog: Backlog, file: Path) -
                 type=kind,
                 occurred_at=at,
                 tenant=tenant,
-                data=data,
-                previous=previous,
+                data=data and data.encode(),
+                previous=previous and previous.encode(),
                 moved=moved,
             )
             lines.write(body + b"\n")

@@ -17,7 +17,7 @@ import sys
 from relay import config, logging_setup
 from relay.config import Settings
 from relay.errors import RowhookError, UserMistake
-from relay.process import STOPPING, stop_on_signals
+from relay.process import STOPPING, run_quickly, stop_on_signals
 from relay.refusals import refusals
 from relay.service import Relay
 
@@ -48,7 +48,7 @@ def main() -> None:
     logging_setup.set_up(settings.log_format, relay=ordered["relay"]["name"])
     try:
         with refusals():
-            asyncio.run(_serve(Relay(settings, api=False, **ordered["relay"])))
+            run_quickly(_serve(Relay(settings, api=False, **ordered["relay"])))
     except UserMistake as made:
         _report(json.dumps([made.message, made.remedy]))
         sys.exit(MISTAKEN)

@@ -25,10 +25,11 @@ from relay.flight import Flight
 from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
-from relay.process import own_name, stop_on_signals
+from relay.process import own_name, run_quickly, stop_on_signals
 from relay.record import Recorder
+from relay.rooms import Rooms, endpoint_room
 from relay.send import transport
-from relay.tenure import Tenure, endpoint_room
+from relay.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,9 @@ class Relay:
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
-        self._flight = Flight(
-            self._transport, Lanes(settings.max_in_flight), settings.header_prefix, self._may_send, self._recorder.put
-        )
+        lanes = Lanes(settings.max_in_flight)
+        self._rooms = Rooms(settings, lanes, self._directory)
+        self._flight = Flight(self._transport, lanes, settings.header_prefix, self._may_send, self._recorder.put)
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
@@ -87,7 +88,7 @@ class Relay:
         """One tenure after the other, with jittered backoff in between."""
         backoff = FIRST_BACKOFF
         while not stop.is_set():
-            tenure = Tenure(self._settings, self._name, self._flight, self._directory, first=self._first)
+            tenure = Tenure(self._settings, self._name, self._flight, self._directory, self._rooms, first=self._first)
             lost = await self._serve(tenure, stop)
             if lost is None:
                 return
@@ -182,13 +183,14 @@ class Relay:
     def _recorded(self, batch: Sequence[Result]) -> None:
         for result in batch:
             self._flight.lanes.settled(result.delivery)
+        self._rooms.recorded(batch)
         if self._tenure:
             self._tenure.recorded(batch)
 
 
 def serve(settings: Settings, *, name: str | None = None, api: bool = True) -> None:
     """Run a relay until SIGTERM or SIGINT. Raises UserMistake for what only a person can mend."""
-    asyncio.run(_serve_until_signal(settings, name, api))
+    run_quickly(_serve_until_signal(settings, name, api))
 
 
 async def _serve_until_signal(settings: Settings, name: str | None, api: bool) -> None:
