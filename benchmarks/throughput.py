@@ -4,7 +4,8 @@ Events are committed in one transaction while the relay is running, its connecti
 the receiver sees until all have come and all attempts are in the tables. A bare client (benchmarks/client.py) has the very bodies
 of such events in memory, sends the same headers with the same two signatures, and reads no database: what is left is HTTP.
 Both have 64 requests out at most (two processes as many each), to one receiver that is never the limit. CPU is that of those who
-send, Postgres and the receiver not included. Two processes are measured against one of the same transport. Each runs all the time; rounds go through all in turn.
+send, Postgres and the receiver not included. Two processes are measured against one of the same transport. Each runs all the
+time; rounds go through all in turn.
 """
 
 from __future__ import annotations

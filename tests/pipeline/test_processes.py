@@ -11,6 +11,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import psutil
@@ -195,12 +196,17 @@ def test_a_mistake_that_shows_later_ends_all_too(supervise: Supervise, conn: Con
     assert "Traceback" not in said and "started again" not in said
 
 
+def another(supervised: Supervised, killed: psutil.Process) -> bool:
+    """Whether somebody else has taken the first one's place."""
+    return supervised.child(1) not in (None, killed)
+
+
 def test_one_that_dies_again_and_again_is_started_less_and_less_often(supervise: Supervise, conn: Connection) -> None:
     supervised = supervise().start()
     for _ in range(4):
         killed = child(supervised, 1)
         killed.kill()
-        eventually(lambda killed=killed: supervised.child(1) not in (None, killed), 20, what="another child")
+        eventually(partial(another, supervised, killed), 20, what="another child")
     eventually(lambda: set(supervised.live(conn)) == set(supervised.names), 20)
     supervised.signal(signal.SIGTERM)
     assert supervised.wait() == 0
@@ -218,7 +224,8 @@ def test_one_address_answers_for_all_and_names_those_that_are_down(
     supervised = supervise(api=True, api_listen=f"127.0.0.1:{port}").start()
     assert asked(url)[0] == 200
     child(supervised, 2).suspend()
-    code, body = eventually(lambda: (found := asked(url))[0] != 200 and found, 40, what="it is noticed")
+    eventually(lambda: asked(url)[0] != 200, 40, what="it is noticed")
+    code, body = asked(url)
     assert (code, body["status"], body["down"]) == (503, "down", [supervised.names[1]])
     child(supervised, 2).resume()
     eventually(lambda: asked(url)[0] == 200)
