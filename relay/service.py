@@ -13,15 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import os
 import random
-import signal
-import socket
 from collections.abc import Sequence
-
-import uvloop
 
 from relay.config import Settings, duration
 from relay.database import Session
@@ -31,6 +25,7 @@ from relay.flight import Flight
 from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
+from relay.process import own_name, run_quickly, stop_on_signals
 from relay.record import Recorder
 from relay.rooms import Rooms, endpoint_room
 from relay.send import transport
@@ -49,12 +44,15 @@ class _Stopped(Exception):
 class Relay:
     """One relay: run() until ``stop`` is set."""
 
-    def __init__(self, settings: Settings, *, name: str | None = None, api: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, name: str | None = None, api: bool = True, listens: bool | None = None, first: bool = True
+    ) -> None:
+        """``listens``: the API is served, if not by this process then by its supervisor. ``first``: not a restart of its."""
         self._settings = settings
-        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._name = name or own_name()
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
-        self._transport = transport(settings, listens=api)
+        self._transport = transport(settings, listens=api if listens is None else listens)
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
@@ -64,6 +62,7 @@ class Relay:
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
+        self._first = first
         self.ready = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,15 +87,14 @@ class Relay:
     async def _tenures(self, stop: asyncio.Event) -> None:
         """One tenure after the other, with jittered backoff in between."""
         backoff = FIRST_BACKOFF
-        first = True
         while not stop.is_set():
-            tenure = Tenure(self._settings, self._name, self._flight, self._directory, self._rooms, first=first)
+            tenure = Tenure(self._settings, self._name, self._flight, self._directory, self._rooms, first=self._first)
             lost = await self._serve(tenure, stop)
             if lost is None:
                 return
             backoff = FIRST_BACKOFF if self.ready.is_set() else min(backoff * 2, LONGEST_BACKOFF)
             self.ready.clear()
-            first = False
+            self._first = False
             log.warning(
                 "lost the database or the lease; trying again", extra={"reason": str(lost), "in_seconds": round(backoff, 1)}
             )
@@ -192,13 +190,8 @@ class Relay:
 
 def serve(settings: Settings, *, name: str | None = None, api: bool = True) -> None:
     """Run a relay until SIGTERM or SIGINT. Raises UserMistake for what only a person can mend."""
-    gc.freeze()  # what was imported stays: looking at it again and again is a twentieth of a delivery
-    gc.set_threshold(20_000, 20, 50)
-    uvloop.run(_serve_until_signal(settings, name, api))
+    run_quickly(_serve_until_signal(settings, name, api))
 
 
 async def _serve_until_signal(settings: Settings, name: str | None, api: bool) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Relay(settings, name=name, api=api).run(stop)
+    await Relay(settings, name=name, api=api).run(stop_on_signals())
