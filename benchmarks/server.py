@@ -136,25 +136,22 @@ class Server:
 
 def add_endpoint(connection: psycopg.Connection[Any], url: str) -> None:
     """One endpoint that wants everything, and its secret."""
-<<<<<<< HEAD
-    row = connection.execute("INSERT INTO rowhook.endpoint (url) VALUES (%s) RETURNING id", [url]).fetchone()
-    assert row is not None
-    store_secret(connection, Keyring.parse(SECRET_KEY), row[0], Secret.parse("whsec_" + "A" * 32))
-=======
     add_endpoints(connection, [(url, ["*"])])
 
 
 def add_endpoints(
     connection: psycopg.Connection[Any], endpoints: Sequence[tuple[str, Sequence[str]]], description: str | None = None
 ) -> None:
-    """Each with its URL and its patterns."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "WITH e AS (INSERT INTO rowhook.endpoint (url, events, description) VALUES (%s, %s, %s) RETURNING id) "
-            "INSERT INTO rowhook.secret (endpoint_id, value) SELECT e.id, 'whsec_' || repeat('A', 32) FROM e",
-            [(url, list(patterns), description) for url, patterns in endpoints],
-        )
->>>>>>> main
+    """Each with its URL and its patterns, and one secret for all."""
+    keyring, secret = Keyring.parse(SECRET_KEY), Secret.parse("whsec_" + "A" * 32)
+    with connection.transaction():
+        for url, patterns in endpoints:
+            row = connection.execute(
+                "INSERT INTO rowhook.endpoint (url, events, description) VALUES (%s, %s, %s) RETURNING id",
+                [url, list(patterns), description],
+            ).fetchone()
+            assert row is not None
+            store_secret(connection, keyring, row[0], secret)
 
 
 def _name(text: str) -> sql.Identifier:

@@ -515,20 +515,18 @@ $$;
 COMMENT ON FUNCTION rowhook.key_sql(row_name text, columns text[]) IS 'SQL expression of a row key';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    -- Every pattern that could match, so that matching is an equality join: a.b.c -> a.b.c, a.b.*, a.*, *.
-    -- Rowhook's own types only go to endpoints that name them.
-    SELECT pattern_candidates.type
-    UNION ALL
-    SELECT p.pattern
-      FROM (SELECT array_to_string(parts[1:n], '.') || '.*' AS pattern
-              FROM string_to_array(pattern_candidates.type, '.') AS parts,
-                   generate_series(1, array_length(parts, 1) - 1) AS n
-            UNION ALL SELECT '*') AS p
-     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe')
-$$;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT pattern_candidates.type AS type
+ UNION ALL
+  SELECT p.pattern
+    FROM ( SELECT (array_to_string(parts.parts[1:n.n], '.'::text) || '.*'::text) AS pattern
+            FROM string_to_array(pattern_candidates.type, '.'::text) parts(parts),
+             LATERAL generate_series(1, (array_length(parts.parts, 1) - 1)) n(n)
+         UNION ALL
+          SELECT '*'::text) p
+   WHERE (pattern_candidates.type <> ALL (ARRAY['endpoint.disabled'::text, 'delivery.dead'::text, 'webhook.ping'::text, 'schema.changed'::text, 'rowhook.probe'::text]));
+END;
 
 COMMENT ON FUNCTION rowhook.pattern_candidates(type text) IS 'The patterns that match an event type';
 

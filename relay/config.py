@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
@@ -19,6 +19,7 @@ from relay.policy import Policy, parse_ports, policy
 from relay.retry import Schedule, parse_schedule
 from relay.sign import Secret
 
+MOST_PROCESSES = 64
 HEADER_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
@@ -64,6 +65,8 @@ class Settings(BaseSettings):
     timeout: Annotated[str, _checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
     connect_wait: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(256, validation_alias="ROWHOOK_MAX_IN_FLIGHT")
+    processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = Field(1, validation_alias="ROWHOOK_PROCESSES")
+    max_queued_bytes: Annotated[ByteSize, Field(ge=1)] = Field(ByteSize(32 * 2**20), validation_alias="ROWHOOK_MAX_QUEUED_BYTES")
     disable_after: Annotated[str, _checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
     header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
     api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
@@ -156,6 +159,11 @@ def require_keyring(settings: Settings) -> Keyring:
             "make a key with rowhook keygen, and set it in the environment or in .env",
         )
     return Keyring.parse(settings.secret_key)
+
+
+def given(settings: Settings) -> dict[str, object]:
+    """The settings by environment name: what ``load`` makes the same settings of in another process."""
+    return {str(field.validation_alias): getattr(settings, name) for name, field in Settings.model_fields.items()}
 
 
 def require_database(settings: Settings) -> Settings:

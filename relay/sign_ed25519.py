@@ -47,9 +47,9 @@ class SigningKey:
     def new(cls) -> Self:
         return cls.parse(_spelled(WHSK, Ed25519PrivateKey.generate().private_bytes_raw()))
 
-    def sign(self, content: bytes) -> str:
-        """One ``v1a`` signature over ``id.timestamp.body``."""
-        return "v1a," + binascii.b2a_base64(self._key.sign(content), newline=False).decode()
+    def sign(self, begin: bytes, body: bytes) -> str:
+        """One ``v1a`` signature over ``id.timestamp.`` (which is ``begin``) and the body."""
+        return "v1a," + binascii.b2a_base64(self._key.sign(begin + body), newline=False).decode()
 
 
 def _spelled(prefix: str, data: bytes) -> str:

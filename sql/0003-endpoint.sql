@@ -76,9 +76,9 @@ COMMENT ON COLUMN rowhook.secret.key_id IS 'Which key of ROWHOOK_SECRET_KEY encr
 COMMENT ON COLUMN rowhook.secret.ciphertext IS 'The secret, encrypted: nonce and AES-256-GCM of its text, bound to endpoint_id and id';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text)
-RETURNS SETOF text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
+RETURNS SETOF text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- A body that is parsed here and now: its names are bound whatever the caller's path, and queries can take it in as their own part.
+BEGIN ATOMIC
     -- Every pattern that could match, so that matching is an equality join: a.b.c -> a.b.c, a.b.*, a.*, *.
     -- Rowhook's own types only go to endpoints that name them.
     SELECT pattern_candidates.type
@@ -88,6 +88,6 @@ AS $fn$
               FROM string_to_array(pattern_candidates.type, '.') AS parts,
                    generate_series(1, array_length(parts, 1) - 1) AS n
             UNION ALL SELECT '*') AS p
-     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe')
-$fn$;
+     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe');
+END;
 COMMENT ON FUNCTION rowhook.pattern_candidates(text) IS 'The patterns that match an event type';

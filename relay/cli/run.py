@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Annotated
 
 from typer import Option
 
 from relay import captures, config, logging_setup
+from relay.cli.ending import DONE, FAILED
 from relay.cli.session import Connection, check_schema, connect, connect_wait, settings
-from relay.config import Settings
+from relay.config import MOST_PROCESSES, Settings
 from relay.database import query
 from relay.errors import ConfigError, UserMistake
 from relay.vault import unknown_keys
@@ -20,10 +22,16 @@ log = logging.getLogger(__name__)
 def run_command(
     no_api: Annotated[bool, Option("--no-api", help="Without the HTTP server.")] = False,
     instance_name: Annotated[str | None, Option(help="What to call this relay; host:process otherwise.", metavar="N")] = None,
-) -> None:
+    processes: Annotated[
+        str | None,
+        Option(
+            help="Relays under one supervisor, 1 to 64; each has ROWHOOK_MAX_IN_FLIGHT for itself. ROWHOOK_PROCESSES otherwise.",
+            metavar="N",
+        ),
+    ] = None,
+) -> int:
     """Run a relay: deliver what is committed, until SIGTERM."""
-    from relay.service import serve  # aiohttp and all: no other command needs it
-
+    count = None if processes is None else parse_processes(processes)
     if instance_name is not None and not 1 <= len(instance_name.strip()) <= 200:
         raise UserMistake(f"--instance-name {instance_name!r} is no name", "give 1 to 200 characters, or leave it out")
     given = config.require_database(settings())
@@ -31,7 +39,22 @@ def run_command(
     logging_setup.set_up(given.log_format, given.log_level)
     check(given)
     captures.ensure(given)
-    serve(given, name=instance_name, api=not no_api)
+    # Here, because they bring aiohttp and all: no other command needs it.
+    if (count or given.processes) == 1:
+        from relay.service import serve
+
+        serve(given, name=instance_name, api=not no_api)
+        return DONE
+    from relay.supervisor import supervise
+
+    return DONE if supervise(given, count or given.processes, name=instance_name, api=not no_api) else FAILED
+
+
+def parse_processes(text: str) -> int:
+    """How many relays; raises UserMistake."""
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_PROCESSES:
+        raise UserMistake(f"--processes {text!r} is not a number of relays", f"give 1 to {MOST_PROCESSES}")
+    return int(text)
 
 
 def check_keys(given: Settings, connection: Connection) -> None:

@@ -129,3 +129,18 @@ def test_default_transaction_settings_of_the_role_do_not_matter(dsn: str, rowhoo
     edited = rowhook("endpoint", "edit", endpoint, "--retry", "1d,90min", "--json", ok=True).json
     assert edited["retry"] == "1d,90min"
     assert edited["created_at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "x", "65", "1.5", "", "٣"])
+def test_processes_that_are_no_number_of_relays(rowhook: Rowhook, count: str):
+    rowhook("run", f"--processes={count}").refused(f"--processes {count!r} is not a number of relays", "give 1 to 64")
+
+
+@pytest.mark.parametrize("processes", ["0", "65", "x"])
+def test_processes_setting(rowhook: Rowhook, processes: str):
+    rowhook("run", env={"ROWHOOK_PROCESSES": processes}).refused(f"ROWHOOK_PROCESSES is '{processes}'")
+
+
+def test_several_processes_are_refused_as_one_is(anywhere: Rowhook, empty_dsn: str, cluster: Cluster):
+    for dsn, said in ((cluster.dsn("nowhere"), 'database "nowhere" does not exist'), (empty_dsn, "rowhook migrate")):
+        anywhere("run", "--processes", "2", env={"DATABASE_URL": dsn}).refused(said)

@@ -38,7 +38,7 @@ BODY = envelope(
     type="expense.created",
     occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
     tenant="7",
-    data='{"amount":99.50,"notes":"Größe ✓"}',
+    data='{"amount":99.50,"notes":"Größe ✓"}'.encode(),
     previous=None,
     moved=False,
 )
@@ -258,8 +258,8 @@ def test_examples_fit_the_schemas(name: str):
         type=event["type"],
         occurred_at=datetime.fromisoformat(event["timestamp"]),
         tenant=event["tenant"],
-        data=json.dumps(event["data"]),
-        previous=json.dumps(event["previous"]) if "previous" in event else None,
+        data=json.dumps(event["data"]).encode(),
+        previous=json.dumps(event["previous"]).encode() if "previous" in event else None,
         moved=event.get("moved", False),
     )
     assert list(json.loads(again)) == list(event)
@@ -297,8 +297,8 @@ def events_of(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
                 type=type,
                 occurred_at=occurred_at,
                 tenant=tenant,
-                data=data,
-                previous=previous,
+                data=data and data.encode(),
+                previous=previous and previous.encode(),
                 moved=moved,
             )
         )

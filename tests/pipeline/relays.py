@@ -105,11 +105,13 @@ class RelayProcess:
         self._environment = {**os.environ, **environment(dsn, **given)}
         self._process: subprocess.Popen[str] | None = None
 
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.pipeline.relay_process", self.name]
+
     def spawn(self) -> Self:
         """Start it, and don't wait."""
-        command = [sys.executable, "-m", "tests.pipeline.relay_process", self.name]
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            self.command(), cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         return self
 
