@@ -407,7 +407,7 @@ def test_values_appear_as_the_page_says(cluster: Any, value: str, in_json: str):
 
 def test_headers_are_all_on_the_page():
     made = headers(
-        secrets=[Secret.parse(WHSEC)],
+        secrets=[parse_signer(WHSEC)],
         webhook_id="evt_1",
         timestamp=1,
         event_type="expense.created",
@@ -426,7 +426,7 @@ def test_the_request_on_the_page_is_genuine():
     secret = re.search(r"signed with the secret `(whsec_\S+)`", PAGE)
     assert secret is not None
     made = headers(
-        secrets=[Secret.parse(secret[1])],
+        secrets=[parse_signer(secret[1])],
         webhook_id=json.loads(body)["id"],
         timestamp=int(datetime.fromisoformat(json.loads(body)["timestamp"]).timestamp()),
         event_type=json.loads(body)["type"],
