@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import LOOPBACK, Rowhook, Start, wait_until_live
 from tests.cluster import free_port
 from tests.conftest import Connection
+from tests.keys import KEY
 from tests.receiver import Receiver
 
 
@@ -110,7 +111,9 @@ def test_address_that_is_taken(rowhook: Rowhook, receiver: Receiver):
 def test_first_connection_waits_for_a_server_that_starts(anywhere: Rowhook):
     begun = time.monotonic()
     env = {"DATABASE_URL": f"postgresql://me@127.0.0.1:{free_port()}/none", "ROWHOOK_CONNECT_WAIT": "2s"}
-    anywhere("run", "--no-api", env=env).refused("DATABASE_URL does not connect to me@127.0.0.1", "running Postgres")
+    anywhere("run", "--no-api", env={**env, "ROWHOOK_SECRET_KEY": KEY}).refused(
+        "DATABASE_URL does not connect to me@127.0.0.1", "running Postgres"
+    )
     assert 2 <= time.monotonic() - begun < 12
 
 
