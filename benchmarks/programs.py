@@ -16,6 +16,8 @@ from typing import Self
 import psutil
 import psycopg
 
+from benchmarks.server import SECRET_KEY
+
 ROOT = Path(__file__).parents[1]
 READY_WITHIN, STOP_WITHIN = 20.0, 30.0
 COMMAND = [sys.executable, "-m", "relay", "run", "--no-api"]
@@ -40,6 +42,7 @@ class RelayProcess:
         environment |= {
             "DATABASE_URL": self._dsn,
             "PYTHONPATH": str(ROOT),
+            "ROWHOOK_SECRET_KEY": SECRET_KEY,
             "ROWHOOK_ALLOW_HTTP": "1",
             "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
             **self._settings,

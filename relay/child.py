@@ -45,7 +45,7 @@ def main() -> None:
         return  # the supervisor went before it said anything
     ordered = json.loads(line)
     settings = config.load(_env_file=None, **ordered["settings"])
-    logging_setup.set_up(settings.log_format, relay=ordered["relay"]["name"])
+    logging_setup.set_up(settings.log_format, settings.log_level, relay=ordered["relay"]["name"])
     try:
         with refusals():
             run_quickly(_serve(Relay(settings, api=False, **ordered["relay"])))

@@ -14,6 +14,7 @@ from yarl import URL
 
 from relay.address import parse_networks
 from relay.errors import ConfigError, UserMistake
+from relay.keyring import Keyring
 from relay.policy import Policy, parse_ports, policy
 from relay.retry import Schedule, parse_schedule
 from relay.sign import Secret
@@ -55,6 +56,9 @@ class Settings(BaseSettings):
     default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field(
         "", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False
     )
+    secret_key: Annotated[str, _checked(lambda text: text and Keyring.parse(text))] = Field(
+        "", validation_alias="ROWHOOK_SECRET_KEY", repr=False
+    )
     retry_schedule: Annotated[str, _checked(parse_schedule)] = Field(
         "2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE"
     )
@@ -77,6 +81,7 @@ class Settings(BaseSettings):
         "", validation_alias="ROWHOOK_PROXY", repr=False
     )
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWHOOK_LOG_LEVEL")
 
     @property
     def url_for_admin(self) -> str:
@@ -144,6 +149,16 @@ def load(**overrides: object) -> Settings:
         name = str(first["loc"][0]) if first["loc"] else "settings"
         shown = "" if any(word in name for word in ("URL", "SECRET", "PROXY")) else f" is {first['input']!r}"
         raise ConfigError(f"{name}{shown}", first["msg"].removeprefix("Value error, ")) from None
+
+
+def require_keyring(settings: Settings) -> Keyring:
+    """Raises ConfigError where ROWHOOK_SECRET_KEY is not set."""
+    if not settings.secret_key:
+        raise ConfigError(
+            "ROWHOOK_SECRET_KEY is not set, and secrets are stored encrypted",
+            "make a key with rowhook keygen, and set it in the environment or in .env",
+        )
+    return Keyring.parse(settings.secret_key)
 
 
 def given(settings: Settings) -> dict[str, object]:

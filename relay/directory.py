@@ -10,8 +10,10 @@ from datetime import timedelta
 from relay.database import Row, Session
 from relay.errors import UserMistake
 from relay.event import Event
+from relay.keyring import Keyring, Unreadable
 from relay.model import Claimed, Delivery, Endpoint
-from relay.sign import Secret
+from relay.sign import Signer
+from relay.vault import open_headers, open_secrets
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +28,11 @@ class Defaults:
 
 
 class Directory:
-    """Endpoints by id, at the newest revision seen."""
+    """Endpoints by id, at the newest revision seen, with their secrets decrypted and ready to sign."""
 
-    def __init__(self, defaults: Defaults) -> None:
+    def __init__(self, defaults: Defaults, keyring: Keyring) -> None:
         self._defaults = defaults
+        self._keyring = keyring
         self.known: dict[int, Endpoint] = {}
 
     async def deliveries(self, session: Session, rows: Sequence[Claimed], instance: int) -> list[Delivery]:
@@ -45,12 +48,20 @@ class Directory:
                 self.known[row["id"]] = self._endpoint(row)
 
     def _revision(self, endpoint: int) -> int:
+        """0 makes it load: a rekey may have made readable what was not."""
         known = self.known.get(endpoint)
-        return known.revision if known else 0
+        return known.revision if known and not known.unreadable else 0
 
     def _endpoint(self, row: Row) -> Endpoint:
         own = tuple(timedelta(seconds=s) for s in row["schedule"])
-        secrets = _secrets(row)
+        unreadable = None
+        secrets: tuple[Signer, ...] = ()
+        headers: dict[str, str] = {}
+        try:
+            secrets, headers = self._secrets(row), open_headers(self._keyring, row)
+        except Unreadable as why:
+            unreadable = str(why)
+            log.error("an endpoint's deliveries wait", extra={"endpoint": row["public_id"], "reason": unreadable})
         return Endpoint(
             id=row["id"],
             public_id=row["public_id"],
@@ -61,16 +72,17 @@ class Directory:
             schedule=own if row["has_schedule"] else self._defaults.schedule,
             timeout=row["timeout"] or self._defaults.timeout,
             max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
+            headers=headers,
+            unreadable=unreadable,
         )
 
-
-def _secrets(row: Row) -> tuple[Secret, ...]:
-    """All or none. A secret that can't sign, put in by hand, is the mistake of one endpoint: its tries fail, others go on."""
-    try:
-        return tuple(Secret.parse(value) for value in row["secrets"])
-    except UserMistake as mistake:
-        log.error("an endpoint's secret cannot sign", extra={"endpoint": row["public_id"], "reason": str(mistake)})
-        return ()
+    def _secrets(self, row: Row) -> tuple[Signer, ...]:
+        """All or none. A secret that can't sign, put in by hand, is the mistake of one endpoint: its tries fail, others go on."""
+        try:
+            return open_secrets(self._keyring, row)
+        except UserMistake as mistake:
+            log.error("an endpoint's secret cannot sign", extra={"endpoint": row["public_id"], "reason": str(mistake)})
+            return ()
 
 
 def _deliveries(rows: Iterable[Claimed], endpoints: Mapping[int, Endpoint], instance: int) -> Iterator[Delivery]:

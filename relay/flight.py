@@ -114,4 +114,4 @@ def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, 
         body=body,
         prefix=header_prefix,
     )
-    return body, signed
+    return body, {**delivery.endpoint.headers, **signed} if delivery.endpoint.headers else signed

@@ -58,12 +58,15 @@ def handler(form: Literal["text", "json"]) -> logging.Handler:
     return made
 
 
-def set_up(form: Literal["text", "json"], relay: str = "") -> None:
-    """For a process that runs on: everything from INFO on. ``relay`` is put on each record: of several, which one it was."""
+def set_up(form: Literal["text", "json"], level: str = "info", *, relay: str = "") -> None:
+    """For a process that runs on: everything from this level on.
+
+    ``relay`` is put on each record: of several, which one it was.
+    """
     made = handler(form)
     if relay:
         made.addFilter(_Naming(relay))
-    _install(made, logging.INFO)
+    _install(made, logging.getLevelNamesMapping()[level.upper()])
 
 
 class _Naming(logging.Filter):

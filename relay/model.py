@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from relay.errors import UserMistake
 from relay.event import Event
-from relay.sign import Secret
+from relay.sign import Signer
 
 ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
 
@@ -48,21 +48,26 @@ class State(StrEnum):
 class Endpoint:
     """Where to send, how to sign, when to retry; as of one revision.
 
-    ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds.
+    ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds;
+    ``headers`` are its own; ``unreadable`` says why secrets or headers can't be decrypted, where they can't.
     """
 
     id: int
     public_id: str
     revision: int
     url: str
-    secrets: tuple[Secret, ...]
+    secrets: tuple[Signer, ...]
     expiries: tuple[float, ...]
     schedule: tuple[timedelta, ...]
     timeout: float
     max_in_flight: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unreadable: str | None = None
 
-    def signing(self, now: float) -> Sequence[Secret]:
+    def signing(self, now: float) -> Sequence[Signer]:
         """The secrets that sign at ``now`` (seconds of the epoch); the newest always does. Raises UserMistake: none."""
+        if self.unreadable:
+            raise UserMistake(self.unreadable)
         if not self.secrets:
             raise UserMistake("the endpoint has no secret that can sign", "give it a new one: rowhook endpoint rotate")
         if len(self.secrets) == 1:

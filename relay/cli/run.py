@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Annotated
 
@@ -9,9 +10,13 @@ from typer import Option
 
 from relay import captures, config, logging_setup
 from relay.cli.ending import DONE, FAILED
-from relay.cli.session import check_schema, connect, connect_wait, settings
+from relay.cli.session import Connection, check_schema, connect, connect_wait, settings
 from relay.config import MOST_PROCESSES, Settings
-from relay.errors import UserMistake
+from relay.database import query
+from relay.errors import ConfigError, UserMistake
+from relay.vault import unknown_keys
+
+log = logging.getLogger(__name__)
 
 
 def run_command(
@@ -30,7 +35,8 @@ def run_command(
     if instance_name is not None and not 1 <= len(instance_name.strip()) <= 200:
         raise UserMistake(f"--instance-name {instance_name!r} is no name", "give 1 to 200 characters, or leave it out")
     given = config.require_database(settings())
-    logging_setup.set_up(given.log_format)
+    config.require_keyring(given)
+    logging_setup.set_up(given.log_format, given.log_level)
     check(given)
     captures.ensure(given)
     # Here, because they bring aiohttp and all: no other command needs it.
@@ -51,11 +57,29 @@ def parse_processes(text: str) -> int:
     return int(text)
 
 
+def check_keys(given: Settings, connection: Connection) -> None:
+    """Refuse to start with a key that none of what is stored was encrypted with; say what else can't be read."""
+    rows = connection.execute(query("secrets.keys_in_use")).fetchall()
+    unknown, known = unknown_keys(config.require_keyring(given), rows)
+    if unknown and not known:
+        raise ConfigError(
+            "ROWHOOK_SECRET_KEY does not hold the key that the stored secrets were encrypted with"
+            f" (its id is {', '.join(unknown)})",
+            "add that key to it, after the new one: NEW,OLD; where it is lost, each endpoint needs rowhook endpoint rotate",
+        )
+    for key_id in unknown:
+        log.error(
+            "secrets or headers can't be read; their endpoints' deliveries wait: ROWHOOK_SECRET_KEY lacks a key",
+            extra={"key_id": key_id},
+        )
+
+
 def check(given: Settings) -> None:
     """What is wrong from the start ends the relay; what goes wrong later is waited for."""
     wait = connect_wait(given)
     with connect(given.database_url, "DATABASE_URL", wait) as connection:
         check_schema(connection)
+        check_keys(given, connection)
     if given.admin_url and given.captures:
         connect(given.admin_url, "ROWHOOK_ADMIN_URL", wait).close()
     if given.listen_url:

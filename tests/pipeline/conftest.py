@@ -26,7 +26,9 @@ from relay.event import Event
 from relay.model import Delivery, Endpoint
 from relay.send import Transport
 from relay.sign import new_secret
+from relay.vault import store_text
 from tests.conftest import Connection
+from tests.keys import KEYRING
 from tests.pipeline.relays import LocalRelay, RelayProcess
 from tests.pipeline.transports import OPEN, TRANSPORTS
 from tests.receiver import Received, Receiver
@@ -64,7 +66,7 @@ def add_hook(request: pytest.FixtureRequest) -> AddHook:
                 f"INSERT INTO rowhook.endpoint ({', '.join(columns)}) VALUES ({places}) RETURNING id, public_id", columns
             ).fetchone()
             assert row
-            connection.execute("INSERT INTO rowhook.secret (endpoint_id, value) VALUES (%s, %s)", [row[0], secret])
+            store_text(connection, KEYRING, row[0], secret)
         return Hook(row[0], row[1], secret)
 
     return add_hook

@@ -19,6 +19,7 @@ import psycopg
 from relay.config import Settings, load
 from relay.service import Relay
 from tests.cluster import ClusterError
+from tests.keys import KEY
 from tests.pipeline.transports import LOOPBACK
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def settings(dsn: str, **given: str) -> Settings:
 
 def environment(dsn: str, **given: str) -> dict[str, str]:
     """The same as variables; requests may go to the loopback, where the receivers are."""
-    given = {"allow_networks": LOOPBACK, **given}
+    given = {"allow_networks": LOOPBACK, "secret_key": KEY, **given}
     return {"DATABASE_URL": dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()}}
 
 

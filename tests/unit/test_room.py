@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from relay.config import Settings, load
 from relay.directory import Defaults, Directory
+from relay.keyring import Keyring
 from relay.lanes import Lanes
 from relay.model import Delivery, Endpoint, Result, State
 from relay.pace import AHEAD, MEMORY, Pace
 from relay.record import array, texts
 from relay.rooms import Rooms
+from tests.keys import KEY
 from tests.unit.making import a_delivery, an_endpoint, an_event, an_outcome
 
 
@@ -29,7 +31,7 @@ class Here:
     def __init__(self, *endpoints: Endpoint, **given: str) -> None:
         asked = settings(**given)
         self.lanes = Lanes(asked.max_in_flight)
-        directory = Directory(Defaults((timedelta(seconds=1),), 15.0, 10))
+        directory = Directory(Defaults((timedelta(seconds=1),), 15.0, 10), Keyring.parse(KEY))
         directory.known.update({endpoint.id: endpoint for endpoint in endpoints})
         self.rooms = Rooms(asked, self.lanes, directory)
 
