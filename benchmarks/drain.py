@@ -45,7 +45,7 @@ class Backlog:
     requests: int
     template: str = Server.template
     settings: Mapping[str, str] = field(default_factory=dict)
-    arguments: Sequence[str] = ()
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def drain(server: Server, receiver: Sink, name: str, backlog: Backlog) -> Draine
         settle(server, name)
         attempts = asked(server, name, ATTEMPTS)
         clock = Clock(receiver, backlog.requests)
-        with RelayProcess(server.dsn(name), arguments=backlog.arguments, **backlog.settings) as relay:
+        with RelayProcess(server.dsn(name), processes=backlog.processes, **backlog.settings) as relay:
             before = relay.cpu_seconds()
             clock.run()
             rate = clock.rate(lambda: bool(asked(server, name, UNFINISHED)))

@@ -28,7 +28,7 @@ from relay.config import Settings
 
 JOBS = {Size.TINY: 200, Size.QUICK: 5_000, Size.NORMAL: 10_000, Size.FULL: 20_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 3, Size.FULL: 5}
-PROCESSES = 1  # of Rowhook, and of each peer that can share its queue; 2 once the relay knows --processes
+PROCESSES = 2  # of Rowhook, and of each peer that can share its queue
 BARS = {"aiohttp": Bar("ratio", ">=", 1.0), "lean": Bar("ratio", ">=", 2.0)}
 
 Once = Callable[[int], float]  # by the round's number, the requests per second
@@ -122,8 +122,7 @@ def _figures(found: dict[str, list[float]], ours: list[str], peers: list[Rival],
 
 def _rowhook(place: Place, transport: str) -> Once:
     fill = expenses(place.receiver.url, place.jobs)
-    arguments = ("--processes", str(PROCESSES)) if PROCESSES > 1 else ()
-    backlog = Backlog(fill, place.jobs, settings={"ROWHOOK_TRANSPORT": transport}, arguments=arguments)
+    backlog = Backlog(fill, place.jobs, settings={"ROWHOOK_TRANSPORT": transport}, processes=PROCESSES)
     return lambda number: drain(place.server, place.receiver, f"rowhook_{transport}_{number}", backlog).rate
 
 

@@ -9,26 +9,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import psutil
 import psycopg
+
+from benchmarks.server import SECRET_KEY
 
 ROOT = Path(__file__).parents[1]
 READY_WITHIN, STOP_WITHIN = 20.0, 30.0
 COMMAND = [sys.executable, "-m", "relay", "run", "--no-api"]
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _LIVE = "SELECT count(*) FROM rowhook.instance WHERE state = 'live'"
 
 
 class RelayProcess:
-    """`python -m relay run --no-api` and more arguments, in an empty folder, without the caller's settings; stopped on exit."""
+    """`python -m relay run --no-api --processes N` in an empty folder, without the caller's settings; stopped on exit."""
 
-    def __init__(self, dsn: str, *, arguments: Sequence[str] = (), **settings: str) -> None:
+    def __init__(self, dsn: str, *, processes: int = 1, **settings: str) -> None:
         self._dsn = dsn
-        self._command = [*COMMAND, *arguments]
+        self._processes = processes
+        self._command = [*COMMAND, "--processes", str(processes)]
         self._settings = settings
         self._folder = Path(tempfile.mkdtemp(prefix="rh-bench-relay-"))
         self._log = self._folder / "relay.log"
@@ -39,6 +42,7 @@ class RelayProcess:
         environment |= {
             "DATABASE_URL": self._dsn,
             "PYTHONPATH": str(ROOT),
+            "ROWHOOK_SECRET_KEY": SECRET_KEY,
             "ROWHOOK_ALLOW_HTTP": "1",
             "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
             **self._settings,
@@ -48,7 +52,7 @@ class RelayProcess:
                 before = _count_live(connection)
                 with self._log.open("wb") as log:
                     self._process = subprocess.Popen(self._command, cwd=self._folder, env=environment, stdout=log, stderr=log)
-                self._wait_until_live(connection, before + 1)
+                self._wait_until_live(connection, before + self._processes)
         except BaseException:
             self.__exit__()
             raise
@@ -65,16 +69,17 @@ class RelayProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def cpu_seconds(self) -> float:
-        """utime + stime of the process so far, in steps of a clock tick (10 ms)."""
-        assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system time of all its processes so far, in steps of a clock tick (10 ms)."""
+        return sum(process.cpu_times().user + process.cpu_times().system for process in self._all())
 
     def peak_memory(self) -> int:
-        """The most that was ever resident, in bytes."""
+        """The most that was ever resident, in bytes: the peaks of all its processes together."""
+        return sum(_peak(process.pid) for process in self._all())
+
+    def _all(self) -> list[psutil.Process]:
         assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+        process = psutil.Process(self._process.pid)
+        return [process, *process.children()]
 
     def _wait_until_live(self, connection: psycopg.Connection[tuple[int]], wanted: int) -> None:
         assert self._process is not None
@@ -104,6 +109,11 @@ def program(name: str, *arguments: str) -> Iterator[str]:
             yield first
         finally:
             process.stdin.close()
+
+
+def _peak(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _count_live(connection: psycopg.Connection[tuple[int]]) -> int:

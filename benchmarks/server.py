@@ -19,9 +19,13 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
+from relay.keyring import Keyring
 from relay.migrations import migrate
+from relay.sign import Secret
+from relay.vault import store_secret
 
 SUPERUSER = "postgres"
+SECRET_KEY = "A" * 43  # of the relays too; nothing that is measured here is secret
 START_WITHIN, STOP_WITHIN = 60.0, 30.0
 
 # What FinMind's expenses are, without the foreign keys: their locks are no part of what is measured.
@@ -138,13 +142,16 @@ def add_endpoint(connection: psycopg.Connection[Any], url: str) -> None:
 def add_endpoints(
     connection: psycopg.Connection[Any], endpoints: Sequence[tuple[str, Sequence[str]]], description: str | None = None
 ) -> None:
-    """Each with its URL and its patterns."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "WITH e AS (INSERT INTO rowhook.endpoint (url, events, description) VALUES (%s, %s, %s) RETURNING id) "
-            "INSERT INTO rowhook.secret (endpoint_id, value) SELECT e.id, 'whsec_' || repeat('A', 32) FROM e",
-            [(url, list(patterns), description) for url, patterns in endpoints],
-        )
+    """Each with its URL and its patterns, and one secret for all."""
+    keyring, secret = Keyring.parse(SECRET_KEY), Secret.parse("whsec_" + "A" * 32)
+    with connection.transaction():
+        for url, patterns in endpoints:
+            row = connection.execute(
+                "INSERT INTO rowhook.endpoint (url, events, description) VALUES (%s, %s, %s) RETURNING id",
+                [url, list(patterns), description],
+            ).fetchone()
+            assert row is not None
+            store_secret(connection, keyring, row[0], secret)
 
 
 def _name(text: str) -> sql.Identifier:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,10 @@ class WarmRelay:
 
 @contextlib.contextmanager
 def warm_relay(
-    server: Server, database: str, receiver: Sink, warm_up: Backlog, arguments: Sequence[str] = (), **settings: str
+    server: Server, database: str, receiver: Sink, warm_up: Backlog, processes: int = 1, **settings: str
 ) -> Iterator[WarmRelay]:
     """On a database that has captures and endpoints; it has delivered the first backlog when the block begins."""
-    with server.connect(database) as connection, RelayProcess(server.dsn(database), arguments=arguments, **settings) as relay:
+    with server.connect(database) as connection, RelayProcess(server.dsn(database), processes=processes, **settings) as relay:
         warm = WarmRelay(connection, receiver, relay)
         warm.drain(warm_up)
         yield warm

@@ -518,20 +518,18 @@ $$;
 COMMENT ON FUNCTION rowhook.key_sql(row_name text, columns text[]) IS 'SQL expression of a row key';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    -- Every pattern that could match, so that matching is an equality join: a.b.c -> a.b.c, a.b.*, a.*, *.
-    -- Rowhook's own types only go to endpoints that name them.
-    SELECT pattern_candidates.type
-    UNION ALL
-    SELECT p.pattern
-      FROM (SELECT array_to_string(parts[1:n], '.') || '.*' AS pattern
-              FROM string_to_array(pattern_candidates.type, '.') AS parts,
-                   generate_series(1, array_length(parts, 1) - 1) AS n
-            UNION ALL SELECT '*') AS p
-     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe')
-$$;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT pattern_candidates.type AS type
+ UNION ALL
+  SELECT p.pattern
+    FROM ( SELECT (array_to_string(parts.parts[1:n.n], '.'::text) || '.*'::text) AS pattern
+            FROM string_to_array(pattern_candidates.type, '.'::text) parts(parts),
+             LATERAL generate_series(1, (array_length(parts.parts, 1) - 1)) n(n)
+         UNION ALL
+          SELECT '*'::text) p
+   WHERE (pattern_candidates.type <> ALL (ARRAY['endpoint.disabled'::text, 'delivery.dead'::text, 'webhook.ping'::text, 'schema.changed'::text, 'rowhook.probe'::text]));
+END;
 
 COMMENT ON FUNCTION rowhook.pattern_candidates(type text) IS 'The patterns that match an event type';
 
@@ -887,8 +885,12 @@ CREATE TABLE rowhook.endpoint (
     retry_schedule interval[],
     timeout interval,
     max_in_flight integer,
+    header_names text[] DEFAULT '{}'::text[] NOT NULL,
+    headers bytea,
+    headers_key_id text,
     failing_since timestamp with time zone,
     CONSTRAINT events_are_patterns CHECK (((cardinality(events) >= 1) AND (array_position(events, NULL::text) IS NULL) AND (cardinality(string_to_array(array_to_string(events, ','::text), ','::text)) = cardinality(events)) AND (array_to_string(events, ','::text) ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'::text))),
+    CONSTRAINT headers_have_names_and_key CHECK ((((headers IS NULL) = (header_names = '{}'::text[])) AND ((headers IS NULL) = (headers_key_id IS NULL)))),
     CONSTRAINT max_in_flight_is_positive CHECK ((max_in_flight > 0)),
     CONSTRAINT state_known CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'disabled'::text, 'removed'::text]))),
     CONSTRAINT timeout_is_positive CHECK ((timeout > '00:00:00'::interval)),
@@ -922,6 +924,12 @@ COMMENT ON COLUMN rowhook.endpoint.retry_schedule IS 'Waits before each retry; n
 COMMENT ON COLUMN rowhook.endpoint.timeout IS 'Total time of one attempt; null: ROWHOOK_TIMEOUT';
 
 COMMENT ON COLUMN rowhook.endpoint.max_in_flight IS 'Most requests at once from one relay; null: the relay''s default';
+
+COMMENT ON COLUMN rowhook.endpoint.header_names IS 'Names of headers that its requests carry beside Rowhook''s own';
+
+COMMENT ON COLUMN rowhook.endpoint.headers IS 'Those headers, encrypted: nonce and AES-256-GCM of JSON, bound to the endpoint''s id';
+
+COMMENT ON COLUMN rowhook.endpoint.headers_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted them';
 
 COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
 
@@ -1286,8 +1294,12 @@ CREATE TABLE rowhook.secret (
     endpoint_id bigint NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     expires_at timestamp with time zone,
-    value text NOT NULL,
-    CONSTRAINT value_is_long_enough CHECK ((length(value) >= 16))
+    public_key text,
+    key_id text NOT NULL,
+    ciphertext bytea NOT NULL,
+    CONSTRAINT ciphertext_is_whole CHECK ((octet_length(ciphertext) >= 44)),
+    CONSTRAINT key_id_is_hex CHECK ((key_id ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT public_key_is_public CHECK ((public_key ~ '^whpk_'::text))
 );
 
 COMMENT ON TABLE rowhook.secret IS 'Signing secrets; while one is replaced, both sign';
@@ -1300,7 +1312,11 @@ COMMENT ON COLUMN rowhook.secret.created_at IS 'When it was made';
 
 COMMENT ON COLUMN rowhook.secret.expires_at IS 'Signs until then; null: until replaced';
 
-COMMENT ON COLUMN rowhook.secret.value IS 'whsec_ + base64, or a plain text of 16 characters or more';
+COMMENT ON COLUMN rowhook.secret.public_key IS 'whpk_…, where it signs by ed25519; null: by HMAC';
+
+COMMENT ON COLUMN rowhook.secret.key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted it';
+
+COMMENT ON COLUMN rowhook.secret.ciphertext IS 'The secret, encrypted: nonce and AES-256-GCM of its text, bound to endpoint_id and id';
 
 ALTER TABLE rowhook.secret ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowhook.secret_id_seq

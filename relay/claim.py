@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relay.database import Row, Session
+from relay.database import Session
 from relay.errors import LeaseLost
 from relay.judge import MOST_FREE_TRIES
-from relay.model import Room
+from relay.model import Claimed, Room
 
 RECLAIM_BATCH = 1000
 
@@ -23,12 +23,12 @@ class Claimer:
         self._session = session
         self._instance = instance
 
-    async def claim(self, room: Room) -> list[Row]:
+    async def claim(self, room: Room) -> list[Claimed]:
         """Deliveries that were due and now are leased to this instance. Raises LeaseLost when it was declared dead."""
-        rows = await self._session.rows("claim.claim", {**room.params(), "instance": self._instance})
-        if not rows[0]["live"]:
+        rows = await self._session.tuples("claim.claim", {**room.params(), "instance": self._instance})
+        if not rows[0][0]:
             raise LeaseLost("declared dead while claiming")
-        return [row for row in rows if row["id"] is not None]
+        return Claimed.of(rows, 1)
 
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""

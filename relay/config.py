@@ -8,16 +8,18 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
 from relay.address import parse_networks
 from relay.errors import ConfigError, UserMistake
+from relay.keyring import Keyring
 from relay.policy import Policy, parse_ports, policy
 from relay.retry import Schedule, parse_schedule
 from relay.sign import Secret
 
+MOST_PROCESSES = 64
 HEADER_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
@@ -54,12 +56,17 @@ class Settings(BaseSettings):
     default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field(
         "", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False
     )
+    secret_key: Annotated[str, _checked(lambda text: text and Keyring.parse(text))] = Field(
+        "", validation_alias="ROWHOOK_SECRET_KEY", repr=False
+    )
     retry_schedule: Annotated[str, _checked(parse_schedule)] = Field(
         "2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE"
     )
     timeout: Annotated[str, _checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
     connect_wait: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(256, validation_alias="ROWHOOK_MAX_IN_FLIGHT")
+    processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = Field(1, validation_alias="ROWHOOK_PROCESSES")
+    max_queued_bytes: Annotated[ByteSize, Field(ge=1)] = Field(ByteSize(32 * 2**20), validation_alias="ROWHOOK_MAX_QUEUED_BYTES")
     disable_after: Annotated[str, _checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
     header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
     api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
@@ -74,6 +81,7 @@ class Settings(BaseSettings):
         "", validation_alias="ROWHOOK_PROXY", repr=False
     )
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWHOOK_LOG_LEVEL")
 
     @property
     def url_for_admin(self) -> str:
@@ -141,6 +149,21 @@ def load(**overrides: object) -> Settings:
         name = str(first["loc"][0]) if first["loc"] else "settings"
         shown = "" if any(word in name for word in ("URL", "SECRET", "PROXY")) else f" is {first['input']!r}"
         raise ConfigError(f"{name}{shown}", first["msg"].removeprefix("Value error, ")) from None
+
+
+def require_keyring(settings: Settings) -> Keyring:
+    """Raises ConfigError where ROWHOOK_SECRET_KEY is not set."""
+    if not settings.secret_key:
+        raise ConfigError(
+            "ROWHOOK_SECRET_KEY is not set, and secrets are stored encrypted",
+            "make a key with rowhook keygen, and set it in the environment or in .env",
+        )
+    return Keyring.parse(settings.secret_key)
+
+
+def given(settings: Settings) -> dict[str, object]:
+    """The settings by environment name: what ``load`` makes the same settings of in another process."""
+    return {str(field.validation_alias): getattr(settings, name) for name, field in Settings.model_fields.items()}
 
 
 def require_database(settings: Settings) -> Settings:

@@ -18,15 +18,22 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
+from psycopg.types.string import ByteaBinaryLoader
 
 from relay.errors import ConfigError, DatabaseLost
 
 Row = dict[str, Any]
 Params = Mapping[str, Any] | None
+Statement = tuple[str, Params]
+
+BEGIN: Statement = ("begin", None)
+COMMIT: Statement = ("commit", None)
+_BY_ITSELF: Mapping[str, LiteralString] = {"begin": "BEGIN ISOLATION LEVEL READ COMMITTED", "commit": "COMMIT"}
 
 # A dead peer's session ends in about 2 s, on both sides of a cut network (measured: 1.6 s with these, over 9 s by default).
 CLIENT_SETTINGS = {
+    "client_encoding": "UTF8",
     "connect_timeout": "5",
     "keepalives": "1",
     "keepalives_idle": "1",
@@ -48,6 +55,7 @@ SERVER_SETTINGS = {
     "search_path": "pg_catalog, pg_temp",
     # The statements are small and known: index scans, one plan, no compiler.
     "enable_seqscan": "off",
+    "enable_hashagg": "off",  # a hash table for as many groups as a generic plan fears costs a millisecond; there are few
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
@@ -104,6 +112,7 @@ class Session:
 
     async def _configure(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         connection.prepare_threshold = 2
+        connection.adapters.register_loader("json", ByteaBinaryLoader)  # in binary json is its text, wanted as it is
         calls = sql.SQL(", ").join(
             sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in SERVER_SETTINGS.items()
         )
@@ -127,21 +136,41 @@ class Session:
             cursor = await connection.execute(query(name), params)
             return await cursor.fetchall() if cursor.description else []
 
+    async def tuples(self, name: str, params: Params = None) -> list[tuple[Any, ...]]:
+        """The same for many rows: in binary, as tuples."""
+        async with self._lock:
+            return await self._tuples(await self.connection(), name, params)
+
+    async def _tuples(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[tuple[Any, ...]]:
+        with translated(self._drop):
+            cursor = connection.cursor(binary=True, row_factory=tuple_row)
+            await cursor.execute(query(name), params)
+            return await cursor.fetchall()
+
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """BEGIN ISOLATION LEVEL READ COMMITTED, explicitly: a database may default to another; COMMIT or ROLLBACK at the end."""
+    async def transaction(self, *first: Statement) -> AsyncIterator[Transaction]:
+        """BEGIN ISOLATION LEVEL READ COMMITTED, explicitly: a database may default to another; COMMIT or ROLLBACK at the end.
+
+        ``first`` go with BEGIN in one round trip, what is due ``at_end`` with COMMIT; each is a statement of its own still.
+        """
         async with self._lock:
             connection = await self.connection()
-            with translated(self._drop):
-                await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            transaction = Transaction(self, connection)
             try:
-                yield Transaction(self, connection)
+                _, *transaction.first = await self._together(connection, BEGIN, *first)
+                yield transaction
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     await connection.execute("ROLLBACK")
                 raise
-            with translated(self._drop):
-                await connection.execute("COMMIT")
+            await self._together(connection, *transaction.ending, COMMIT)
+
+    async def _together(self, connection: psycopg.AsyncConnection[DictRow], *statements: Statement) -> list[list[Row]]:
+        """In one round trip, by libpq's pipeline mode; the rows of each."""
+        with translated(self._drop):
+            async with connection.pipeline():
+                cursors = [await connection.execute(_BY_ITSELF.get(name) or query(name), params) for name, params in statements]
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     def _drop(self) -> None:
         """Forget a connection whose state is unknown; the server sees it close."""
@@ -157,14 +186,23 @@ class Session:
 
 
 class Transaction:
-    """The statements of one transaction."""
+    """The statements of one transaction. ``first`` is what the first ones gave."""
 
     def __init__(self, session: Session, connection: psycopg.AsyncConnection[DictRow]) -> None:
         self._session = session
         self._connection = connection
+        self.first: list[list[Row]] = []
+        self.ending: list[Statement] = []
 
     async def rows(self, name: str, params: Params = None) -> list[Row]:
         return await self._session._rows(self._connection, name, params)
+
+    async def tuples(self, name: str, params: Params = None) -> list[tuple[Any, ...]]:
+        return await self._session._tuples(self._connection, name, params)
+
+    def at_end(self, name: str, params: Params = None) -> None:
+        """To be run with COMMIT; its rows are of no interest."""
+        self.ending.append((name, params))
 
 
 async def notifications(connection: psycopg.AsyncConnection[Any], timeout: float | None = None) -> AsyncIterator[psycopg.Notify]:

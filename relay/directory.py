@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from relay.database import Row, Session
 from relay.errors import UserMistake
-from relay.model import Delivery, Endpoint
-from relay.sign import Secret
+from relay.event import Event
+from relay.keyring import Keyring, Unreadable
+from relay.model import Claimed, Delivery, Endpoint
+from relay.sign import Signer
+from relay.vault import open_headers, open_secrets
 
 log = logging.getLogger(__name__)
 
@@ -25,49 +28,40 @@ class Defaults:
 
 
 class Directory:
-    """Endpoints by id, at the newest revision seen."""
+    """Endpoints by id, at the newest revision seen, with their secrets decrypted and ready to sign."""
 
-    def __init__(self, defaults: Defaults) -> None:
+    def __init__(self, defaults: Defaults, keyring: Keyring) -> None:
         self._defaults = defaults
-        self._known: dict[int, Endpoint] = {}
+        self._keyring = keyring
+        self.known: dict[int, Endpoint] = {}
 
-    async def deliveries(self, session: Session, rows: Sequence[Row], instance: int) -> list[Delivery]:
-        """Claimed rows with their endpoints; raises DatabaseLost."""
+    async def deliveries(self, session: Session, rows: Sequence[Claimed], instance: int) -> list[Delivery]:
+        """Claimed rows, those of one event side by side, with their events and endpoints; raises DatabaseLost."""
         await self._refresh(session, rows)
-        return [delivery(row, self._known[row["endpoint_id"]], instance) for row in rows]
+        return list(_deliveries(rows, self.known, instance))
 
-    def widest_room(self, busy: Mapping[int, int]) -> int:
-        """The most deliveries that any one endpoint could still be given; those not known here have all of their room."""
-        rooms = (self._room(e) - busy.get(e.id, 0) for e in self._known.values())
-        return max(0, max(rooms, default=2 * self._defaults.max_in_flight))
-
-    def is_crowded(self, busy: Mapping[int, int]) -> bool:
-        """Whether every known endpoint has less than a quarter of its room left."""
-        known = self._known.values()
-        return bool(known) and all(self._room(e) - busy.get(e.id, 0) < max(1, self._room(e) // 4) for e in known)
-
-    def has_full(self, busy: Mapping[int, int]) -> bool:
-        """Whether some endpoint has no room at all: more may be parked for it."""
-        return any(busy.get(e.id, 0) >= self._room(e) for e in self._known.values())
-
-    @staticmethod
-    def _room(endpoint: Endpoint) -> int:
-        """As many as may be in flight, and as many waiting here; the same as in the queries."""
-        return 2 * endpoint.max_in_flight
-
-    async def _refresh(self, session: Session, rows: Iterable[Row]) -> None:
-        stale = {row["endpoint_id"] for row in rows if self._revision(row["endpoint_id"]) < row["revision"]}
+    async def _refresh(self, session: Session, rows: Iterable[Claimed]) -> None:
+        newest = {(row.endpoint_id, row.revision) for row in rows}
+        stale = [endpoint for endpoint, revision in newest if self._revision(endpoint) < revision]
         if stale:
-            for row in await session.rows("endpoint.load", {"endpoints": list(stale)}):
-                self._known[row["id"]] = self._endpoint(row)
+            for row in await session.rows("endpoint.load", {"endpoints": stale}):
+                self.known[row["id"]] = self._endpoint(row)
 
     def _revision(self, endpoint: int) -> int:
-        known = self._known.get(endpoint)
-        return known.revision if known else 0
+        """0 makes it load: a rekey may have made readable what was not."""
+        known = self.known.get(endpoint)
+        return known.revision if known and not known.unreadable else 0
 
     def _endpoint(self, row: Row) -> Endpoint:
         own = tuple(timedelta(seconds=s) for s in row["schedule"])
-        secrets = _secrets(row)
+        unreadable = None
+        secrets: tuple[Signer, ...] = ()
+        headers: dict[str, str] = {}
+        try:
+            secrets, headers = self._secrets(row), open_headers(self._keyring, row)
+        except Unreadable as why:
+            unreadable = str(why)
+            log.error("an endpoint's deliveries wait", extra={"endpoint": row["public_id"], "reason": unreadable})
         return Endpoint(
             id=row["id"],
             public_id=row["public_id"],
@@ -78,23 +72,34 @@ class Directory:
             schedule=own if row["has_schedule"] else self._defaults.schedule,
             timeout=row["timeout"] or self._defaults.timeout,
             max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
+            headers=headers,
+            unreadable=unreadable,
+        )
+
+    def _secrets(self, row: Row) -> tuple[Signer, ...]:
+        """All or none. A secret that can't sign, put in by hand, is the mistake of one endpoint: its tries fail, others go on."""
+        try:
+            return open_secrets(self._keyring, row)
+        except UserMistake as mistake:
+            log.error("an endpoint's secret cannot sign", extra={"endpoint": row["public_id"], "reason": str(mistake)})
+            return ()
+
+
+def _deliveries(rows: Iterable[Claimed], endpoints: Mapping[int, Endpoint], instance: int) -> Iterator[Delivery]:
+    event: Event | None = None
+    for row in rows:
+        if event is None or event.id != row.event_id:
+            event = _event(row)
+        endpoint = endpoints[row.endpoint_id]
+        yield Delivery(
+            row.id, row.created_at, endpoint, instance, row.number, row.failures, row.free_tries, row.webhook_id, event
         )
 
 
-def _secrets(row: Row) -> tuple[Secret, ...]:
-    """All or none. A secret that can't sign, put in by hand, is the mistake of one endpoint: its tries fail, others go on."""
-    try:
-        return tuple(Secret.parse(value) for value in row["secrets"])
-    except UserMistake as mistake:
-        log.error("an endpoint's secret cannot sign", extra={"endpoint": row["public_id"], "reason": str(mistake)})
-        return ()
-
-
-_COLUMNS = (
-    "id", "created_at", "number", "failures", "free_tries", "webhook_id", "event_id", "event_slot", "occurred_at", "type",
-    "tenant", "row_key", "moved", "data", "previous",
-)  # fmt: skip
-
-
-def delivery(row: Row, endpoint: Endpoint, instance: int) -> Delivery:
-    return Delivery(endpoint=endpoint, instance_id=instance, **{name: row[name] for name in _COLUMNS})
+def _event(row: Claimed) -> Event:
+    assert row.occurred_at is not None
+    assert row.type is not None
+    assert row.moved is not None
+    return Event(
+        row.event_id, row.event_slot, row.occurred_at, row.type, row.tenant, row.row_key, row.moved, row.data, row.previous
+    )

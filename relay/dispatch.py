@@ -9,11 +9,12 @@ Sources: mechanisms "Cursor" 1-7; hazards 1-3.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.database import Row, Session, Transaction
+from relay.database import Row, Session, Statement, Transaction
 from relay.errors import DatabaseLost, LeaseLost
-from relay.model import ROLE_KEY, Room
+from relay.model import ROLE_KEY, Claimed, Room
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +23,15 @@ LAST_ID = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look came to. ``skipped``: somebody else holds the cursor, so this was no look at all."""
+    """What one look came to; ``size`` in bytes of the events' JSON.
+
+    ``skipped``: somebody else holds the cursor, so this was no look at all.
+    """
 
     events: int = 0
-    leased: tuple[Row, ...] = ()
+    leased: Sequence[Claimed] = ()
     parked: int = 0
+    size: int = 0
     skipped: bool = False
 
 
@@ -56,13 +61,17 @@ class Dispatcher:
         """Whether there is anything new, without a lock."""
         return bool((await self.session.row("dispatch.peek", {"system": self._require_role()}))["found"])
 
-    async def look(self, room: Room, chunk: int) -> Look:
-        """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead."""
+    async def look(self, room: Room, chunk: int, *before: Statement) -> Look:
+        """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead.
+
+        ``before`` are statements that cost no round trip of their own here.
+        """
         system = self._require_role()
-        async with self.session.transaction() as transaction:
-            if not await transaction.rows("dispatch.live", {"instance": self._instance}):
+        first = *before, ("dispatch.live", {"instance": self._instance}), ("dispatch.cursor", None)
+        async with self.session.transaction(*first) as transaction:
+            live, cursors = transaction.first[len(before) :]
+            if not live:
                 raise LeaseLost("declared dead while dispatching")
-            cursors = await transaction.rows("dispatch.cursor")
             if not cursors:
                 return Look(skipped=True)
             cursor = cursors[0]
@@ -85,7 +94,7 @@ class Dispatcher:
         return {**cursor, "target": opened["target"], "fresh_from": fresh_from, "position": min(starts) - 1}
 
     async def _dispatch(self, transaction: Transaction, window: Row, room: Room, chunk: int) -> Look:
-        rows = await transaction.rows(
+        rows = await transaction.tuples(
             "dispatch.dispatch",
             {
                 **room.params(),
@@ -94,19 +103,17 @@ class Dispatcher:
                 "chunk": chunk,
             },
         )
-        events, last_id = rows[0]["events"], rows[0]["last_id"]
+        events, last_id, parked, size = rows[0][:4]
         whole = events < chunk
-        await transaction.rows(
-            "dispatch.move",
-            {
-                "seen": window["target"] if whole else None,
-                "target": None if whole else window["target"],
-                "position": None if whole else last_id,
-                "fresh_from": None if whole else window["fresh_from"],
-                "last_id": last_id,
-            },
-        )
-        return Look(events, tuple(r for r in rows if r["id"] is not None), rows[0]["parked"])
+        move = {
+            "seen": window["target"] if whole else None,
+            "target": None if whole else window["target"],
+            "position": None if whole else last_id,
+            "fresh_from": None if whole else window["fresh_from"],
+            "last_id": last_id,
+        }
+        transaction.at_end("dispatch.move", move)
+        return Look(events, Claimed.of(rows, 4), parked, size)
 
     async def _reseed(self, transaction: Transaction, system: int) -> Look:
         row = (await transaction.rows("dispatch.reseed", {"system": system}))[0]

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 import psycopg
 
-from relay.database import Session, notifications, translated
+from relay.database import Session, Statement, notifications, translated
 from relay.errors import DatabaseLost
 
 log = logging.getLogger(__name__)
@@ -87,12 +87,20 @@ class Doorbell:
         self.bell = bell
         self.missed_rings = 0
         self.deaf = False
+        self._is_armed = False
 
     async def arm(self) -> None:
+        self._is_armed = True
         await self._session.rows("doorbell.arm", {"until": timedelta(seconds=ARMED_FOR)})
 
     async def disarm(self) -> None:
-        await self._session.rows("doorbell.disarm")
+        for name, params in self.disarming():
+            await self._session.rows(name, params)
+
+    def disarming(self) -> list[Statement]:
+        """What disarms it, if it is armed, for whoever sends it along with something else."""
+        was_armed, self._is_armed = self._is_armed, False
+        return [("doorbell.disarm", None)] if was_armed else []
 
     async def holders(self) -> frozenset[str]:
         """Virtual transactions that hold a writer's lock on rowhook.event now."""
@@ -115,7 +123,10 @@ class Doorbell:
         return bool((await self._session.row("doorbell.two_phase"))["two_phase"])
 
     async def sleep(self, look: Callable[[], Awaitable[bool]]) -> None:
-        """Return when there may be something to dispatch. ``look`` tells whether there is, in a statement of its own."""
+        """Return when there may be something to dispatch, the bell still armed.
+
+        ``look`` tells whether there is, in a statement of its own.
+        """
         if self.deaf:
             await self._poll(look)
         else:
@@ -128,7 +139,6 @@ class Doorbell:
                 if await self._arm_and_look(look):
                     await self._count_missed_ring()
                     break
-        await self.disarm()
 
     async def _arm_and_look(self, look: Callable[[], Awaitable[bool]]) -> bool:
         """One full cycle; True when something was found or it rang. Each renewal is one, so it is also the safety look."""

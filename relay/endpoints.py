@@ -19,9 +19,12 @@ from relay.config import Settings, duration
 from relay.database import query
 from relay.errors import UserMistake
 from relay.guard import check_saved
+from relay.keyring import Keyring
 from relay.retry import parse_schedule
-from relay.sign import Secret
+from relay.sign import Signer, new_secret, parse_signer
+from relay.sign_ed25519 import SigningKey
 from relay.url import check_url
+from relay.vault import store_headers, store_secret
 
 Connection = psycopg.Connection[DictRow]
 Row = dict[str, Any]
@@ -30,6 +33,7 @@ BATCH = 5000
 MOST_PATTERNS = 100
 MOST_IN_FLIGHT = 10_000
 LONGEST_TEXT = 500
+HMAC, ED25519 = "hmac", "ed25519"
 
 _PATTERN = re.compile(r"\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?")
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
@@ -106,6 +110,24 @@ def parse_fields(given: Mapping[str, str | None]) -> Row:
     return {name: parsers[name](text) for name, text in given.items() if text is not None}
 
 
+def parse_scheme(text: str) -> str:
+    if text not in (HMAC, ED25519):
+        raise UserMistake(f"{text!r} is not a scheme of signatures", f"give {HMAC} or {ED25519}")
+    return text
+
+
+def chosen(given: Signer | None, scheme: str | None, default: str = "") -> Signer:
+    """The secret that was given, which must fit the scheme; else the default one, which is by HMAC, or a random one."""
+    if given is not None:
+        is_by = ED25519 if isinstance(given, SigningKey) else HMAC
+        if scheme not in (None, is_by):
+            raise UserMistake(f"the secret is one for {is_by}, not for {scheme}", "ed25519 takes whsk_…, hmac anything else")
+        return given
+    if scheme == ED25519:
+        return SigningKey.new()
+    return parse_signer(default or new_secret())
+
+
 def check_destination(fields: Row, settings: Settings) -> None:
     """Requests may go to the URL among these columns, if there is one; raises UserMistake. When dialled it is judged again."""
     if "url" in fields:
@@ -163,31 +185,39 @@ def described(endpoint: Row) -> Row:
         "retry": spelled(endpoint["retry_schedule"]),
         "timeout": None if endpoint["timeout"] is None else spell(endpoint["timeout"]),
         "max_in_flight": endpoint["max_in_flight"],
+        "headers": endpoint["header_names"],
         "failing_since": endpoint["failing_since"],
         "created_at": endpoint["created_at"],
     }
 
 
-def shown_once(secret: Secret) -> Row:
-    """Both forms of a secret; for a ``whsec_`` one they are the same."""
+def shown_once(secret: Signer) -> Row:
+    """Both forms of a secret, for a ``whsec_`` one they are the same; of ed25519 the public key, which stays to be seen."""
+    if isinstance(secret, SigningKey):
+        return {"public_key": secret.public}
     return {"secret": secret.text, "secret_whsec": secret.whsec}
 
 
 # --- what changes it ------------------------------------------------------------------------------------------------
 
 
-def add(connection: Connection, fields: Row, secret: Secret) -> Row:
+def add(connection: Connection, keyring: Keyring, fields: Row, secret: Signer, headers: Mapping[str, str] | None = None) -> Row:
     """A new endpoint with its first secret."""
     columns = {"tenant": None, "description": None, "retry_schedule": None, "timeout": None, "max_in_flight": None, **fields}
-    (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], **columns, "secret": secret.text}).fetchall()
+    with connection.transaction():
+        (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], **columns}).fetchall()
+        store_secret(connection, keyring, row["id"], secret)
+        store_headers(connection, keyring, row["id"], headers or {})
     notify(connection)
-    return row
+    return {**row, "header_names": list(headers or {})}
 
 
-def edit(connection: Connection, text: str, fields: Row) -> Row:
-    """Other values for some columns; relays reload it because its revision moves."""
+def edit(connection: Connection, text: str, fields: Row, headers: tuple[Keyring, Mapping[str, str]] | None = None) -> Row:
+    """Other values for some columns, other headers for all it had; relays reload it because its revision moves."""
     with connection.transaction():
         endpoint = _locked(connection, text)
+        if headers is not None:
+            store_headers(connection, headers[0], endpoint["id"], headers[1])
         (row,) = connection.execute(query("endpoints.edit"), {**endpoint, **fields}).fetchall()
     notify(connection)
     return row
@@ -212,13 +242,20 @@ def remove(connection: Connection, text: str) -> tuple[Row, int]:
     return endpoint, cancel_pending(connection, endpoint)
 
 
-def rotate(connection: Connection, text: str, secret: Secret, overlap: timedelta) -> Row:
+def scheme_of(connection: Connection, endpoint: Row) -> str:
+    """By what its newest secret signs."""
+    rows = connection.execute(query("endpoints.newest_public_key"), {"id": endpoint["id"]}).fetchall()
+    return ED25519 if rows and rows[0]["public_key"] else HMAC
+
+
+def rotate(connection: Connection, keyring: Keyring, text: str, secret: Signer, overlap: timedelta) -> Row:
     """A new secret signs from now on, the old ones too until the overlap ends. Returns the endpoint and ``overlap_until``."""
     with connection.transaction():
         endpoint = _locked(connection, text)
-        parameters = {"id": endpoint["id"], "overlap": overlap, "secret": secret.text}
+        parameters = {"id": endpoint["id"], "overlap": overlap}
         (until,) = connection.execute(query("endpoints.expire_secrets"), parameters).fetchall()
-        (row,) = connection.execute(query("endpoints.new_secret"), parameters).fetchall()
+        store_secret(connection, keyring, endpoint["id"], secret)
+        (row,) = connection.execute(query("endpoints.revise"), parameters).fetchall()
     notify(connection)
     return {**row, **until}
 

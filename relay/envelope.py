@@ -1,6 +1,6 @@
 """The body of a request, made by putting texts together.
 
-``data`` and ``previous`` are JSON text as Postgres stored it. They are never parsed: a parser would round
+``data`` and ``previous`` are JSON text as Postgres stored it, in UTF-8. They are never parsed: a parser would round
 decimals, refuse integers of 4,301 digits, turn 1e400 into infinity and drop repeated keys. The same event
 gives the same bytes at each retry. docs/webhooks.md describes the fields.
 """
@@ -20,27 +20,25 @@ def envelope(
     type: str,
     occurred_at: datetime,
     tenant: str | None,
-    data: str | None,
-    previous: str | None,
+    data: bytes | None,
+    previous: bytes | None,
     moved: bool,
 ) -> bytes:
     """One event as JSON, in a fixed order; ``previous`` and ``moved`` only where they apply."""
-    parts = [
-        f'{{"id":{_QUOTED(event_id)},"type":{_QUOTED(type)},"timestamp":"{timestamp(occurred_at)}"',
-        f',"tenant":{"null" if tenant is None else _QUOTED(tenant)}',
-        f',"data":{"null" if data is None else data}',
-    ]
-    if previous is not None:
-        parts.append(f',"previous":{previous}')
-    if moved:
-        parts.append(',"moved":true')
-    parts.append("}")
+    begin = (
+        f'{{"id":{_QUOTED(event_id)},"type":{_QUOTED(type)},"timestamp":"{timestamp(occurred_at)}"'
+        f',"tenant":{"null" if tenant is None else _QUOTED(tenant)},"data":'
+    )
     # UTF-8 has no lone surrogates, JSON has: written as an escape, one means the same and stays valid.
-    return "".join(parts).encode("utf-8", "backslashreplace")
+    parts = [begin.encode("utf-8", "backslashreplace"), b"null" if data is None else data]
+    if previous is not None:
+        parts += b',"previous":', previous
+    parts.append(b',"moved":true}' if moved else b"}")
+    return b"".join(parts)
 
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with six digits of microseconds."""
     if moment.tzinfo is None:
         raise ValueError("a time without zone is no moment")
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"

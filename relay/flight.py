@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from relay.envelope import envelope
 from relay.judge import judge
 from relay.lanes import Lanes
 from relay.model import Delivery, ErrorClass, Outcome, Result, State
@@ -61,22 +60,24 @@ class Flight:
             task.cancel()
 
     def _start(self) -> None:
+        """A task for each request that may be out; it goes on with the next delivery while there is one."""
         for delivery in self.lanes.take():
-            task = asyncio.create_task(self._deliver(delivery))
+            task = asyncio.create_task(self._deliver_on(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        try:
-            if not self._may_send(delivery):
-                self.lanes.settled(delivery)
-                self.unsent.append(delivery)
-                return
-            outcome = await self._attempt(delivery)
-            self._on_result(conclude(delivery, outcome))
-        finally:
-            self.lanes.landed(delivery)
-            self._start()
+    async def _deliver_on(self, first: Delivery) -> None:
+        delivery: Delivery | None = first
+        while delivery is not None:
+            try:
+                if self._may_send(delivery):
+                    self._on_result(conclude(delivery, await self._attempt(delivery)))
+                else:
+                    self.lanes.settled(delivery)
+                    self.unsent.append(delivery)
+            finally:
+                self.lanes.landed(delivery)
+            delivery = self.lanes.next()  # who landed made room for one
 
     async def _attempt(self, delivery: Delivery) -> Outcome:
         """One request. What can't be composed marks its own delivery and stops nobody else's."""
@@ -101,24 +102,16 @@ def conclude(delivery: Delivery, outcome: Outcome) -> Result:
 
 def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, dict[str, str]]:
     """Body and headers of one attempt at ``now`` (seconds of the epoch); the body is the same at each."""
-    event_id = public_id("evt", delivery.occurred_at, delivery.event_id, delivery.event_slot)
-    body = envelope(
-        event_id=event_id,
-        type=delivery.type,
-        occurred_at=delivery.occurred_at,
-        tenant=delivery.tenant,
-        data=delivery.data,
-        previous=delivery.previous,
-        moved=delivery.moved,
-    )
+    event = delivery.event
+    body = event.body
     signed = headers(
         secrets=delivery.endpoint.signing(now),
-        webhook_id=delivery.webhook_id or event_id,
+        webhook_id=delivery.webhook_id or event.public_id,
         timestamp=int(now),
-        event_type=delivery.type,
+        event_type=event.type,
         delivery_id=public_id("dlv", delivery.created_at, delivery.id),
         attempt=delivery.number,
         body=body,
         prefix=header_prefix,
     )
-    return body, signed
+    return body, {**delivery.endpoint.headers, **signed} if delivery.endpoint.headers else signed

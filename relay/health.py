@@ -1,6 +1,11 @@
-"""The relay's own small HTTP server: /health/live answers while the process runs its loop."""
+"""The relay's own small HTTP server: /health/live answers 200 while the process runs its loop.
+
+Where one process answers for several, 503 says that some of them are down, and which.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -9,9 +14,10 @@ from relay.errors import ConfigError
 
 
 class Health:
-    """Serves on (host, port); port 0 takes a free one."""
+    """Serves on (host, port); port 0 takes a free one. ``down`` names the processes that are."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], down: Callable[[], Sequence[str]] = tuple) -> None:
+        self._down = down
         self._address = address
         self._runner: web.AppRunner | None = None
 
@@ -36,4 +42,6 @@ class Health:
             await self._runner.cleanup()
 
     async def _live(self, _request: web.Request) -> web.Response:
+        if down := self._down():
+            return web.json_response({"status": "down", "down": list(down), "version": __version__}, status=503)
         return web.json_response({"status": "live", "version": __version__})

@@ -9,6 +9,7 @@ from relay.retry import next_wait, parse_retry_after
 
 MOST_FREE_TRIES = 5
 GONE = 410
+UNREADABLE_FIRST, UNREADABLE_MOST = 60.0, 900.0
 
 
 def classify(status_code: int) -> ErrorClass | None:
@@ -27,6 +28,7 @@ def classify(status_code: int) -> ErrorClass | None:
 def judge(delivery: Delivery, outcome: Outcome, jitter: float, now: datetime) -> Result:
     """What follows: delivered; retried after a wait; or dead.
 
+    An endpoint whose secrets can't be decrypted waits, without using up the schedule, until somebody mends that.
     ``jitter`` in [0, 1) spreads retries, ``now`` is for Retry-After as a date. A stale keep-alive connection is tried
     again at once
     and doesn't use up the schedule, at most MOST_FREE_TRIES times in a row; ``blocked`` is dead at once; 410 is dead
@@ -34,6 +36,9 @@ def judge(delivery: Delivery, outcome: Outcome, jitter: float, now: datetime) ->
     """
     if outcome.error_class is None:
         return Result(delivery, outcome, State.DELIVERED)
+    if delivery.endpoint.unreadable and outcome.error_class is ErrorClass.INTERNAL:
+        wait_for_key = min(UNREADABLE_FIRST * 2.0 ** min(delivery.free_tries, 10), UNREADABLE_MOST)
+        return Result(delivery, outcome, State.PENDING, wait=wait_for_key * (1 + jitter / 10))
     if outcome.stale and delivery.free_tries + 1 < MOST_FREE_TRIES:
         return Result(delivery, outcome, State.PENDING)
     if outcome.error_class is ErrorClass.BLOCKED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from relay.model import Delivery
 
@@ -12,7 +12,8 @@ class Lanes:
     """Claimed deliveries that wait here, and how many of each endpoint are in flight.
 
     ``most`` bounds the requests in flight in all, each endpoint's ``max_in_flight`` its own. A delivery is outstanding
-    from offer() until settled(): waiting, in flight, or with a result not yet recorded.
+    from offer() until settled(): waiting, in flight, or with a result not yet recorded. ``size`` is what the outstanding ones'
+    events hold, in bytes of JSON.
     """
 
     def __init__(self, most: int) -> None:
@@ -22,33 +23,42 @@ class Lanes:
         self._flying: Counter[int] = Counter()
         self._busy: Counter[int] = Counter()
         self.in_flight = 0
+        self.outstanding = 0
+        self.size = 0
 
     @property
-    def outstanding(self) -> int:
-        return self._busy.total()
-
-    @property
-    def busy(self) -> dict[int, int]:
+    def busy(self) -> Mapping[int, int]:
         """Outstanding deliveries per endpoint."""
-        return dict(self._busy)
+        return self._busy
 
     def offer(self, delivery: Delivery) -> None:
         """Queue a claimed delivery."""
         endpoint = delivery.endpoint.id
-        lane = self._lanes.setdefault(endpoint, deque())
-        if not lane:
+        lane = self._lanes.get(endpoint)
+        if lane is None:
+            self._lanes[endpoint] = lane = deque()
             self._ready.append(endpoint)
         lane.append(delivery)
         self._busy[endpoint] += 1
+        self.outstanding += 1
+        if not delivery.event.holders:
+            self.size += delivery.event.size
+        delivery.event.holders += 1
 
     def take(self) -> Iterator[Delivery]:
         """Those that may start now, endpoints in turn; each is in flight from here on."""
-        blocked: list[int] = []
-        while self._ready and self.in_flight < self._most:
+        while (delivery := self.next()) is not None:
+            yield delivery
+
+    def next(self) -> Delivery | None:
+        """The one that may start now, and is in flight from here on; None while all must wait."""
+        if self.in_flight >= self._most:
+            return None
+        for _ in range(len(self._ready)):
             endpoint = self._ready.popleft()
             lane = self._lanes[endpoint]
             if self._flying[endpoint] >= lane[0].endpoint.max_in_flight:
-                blocked.append(endpoint)
+                self._ready.append(endpoint)
                 continue
             delivery = lane.popleft()
             if lane:
@@ -57,8 +67,8 @@ class Lanes:
                 del self._lanes[endpoint]
             self._flying[endpoint] += 1
             self.in_flight += 1
-            yield delivery
-        self._ready.extend(blocked)
+            return delivery
+        return None
 
     def landed(self, delivery: Delivery) -> None:
         """Its request has ended."""
@@ -68,6 +78,10 @@ class Lanes:
     def settled(self, delivery: Delivery) -> None:
         """Its result is recorded, or it was given back: it is no longer this relay's."""
         _decrease(self._busy, delivery.endpoint.id)
+        self.outstanding -= 1
+        delivery.event.holders -= 1
+        if not delivery.event.holders:
+            self.size -= delivery.event.size
 
     def drop_waiting(self) -> list[Delivery]:
         """Take out all that have not started."""
@@ -80,6 +94,8 @@ class Lanes:
 
 
 def _decrease(counter: Counter[int], key: int) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
+    left = counter[key] - 1
+    if left > 0:
+        counter[key] = left
+    else:
         del counter[key]

@@ -11,10 +11,9 @@ import ssl
 from collections import deque
 
 from relay.dial import Dialler, tls_context
+from relay.head import Place
 from relay.lean_protocol import LeanConnection
 from relay.send import IDLE
-
-Place = tuple[str, str, int]  # scheme, host, port
 
 
 class LeanPool:

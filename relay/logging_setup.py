@@ -58,9 +58,23 @@ def handler(form: Literal["text", "json"]) -> logging.Handler:
     return made
 
 
-def set_up(form: Literal["text", "json"]) -> None:
-    """For a process that runs on: everything from INFO on."""
-    _install(handler(form), logging.INFO)
+def set_up(form: Literal["text", "json"], level: str = "info", *, relay: str = "") -> None:
+    """For a process that runs on: everything from this level on.
+
+    ``relay`` is put on each record: of several, which one it was.
+    """
+    made = handler(form)
+    if relay:
+        made.addFilter(_Naming(relay))
+    _install(made, logging.getLevelNamesMapping()[level.upper()])
+
+
+class _Naming(logging.Filter):
+    """Lets everything through, with the relay's name on it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.relay = self.name
+        return True
 
 
 def set_up_for_command() -> None:

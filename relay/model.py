@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any, NamedTuple, Self
 
 from relay.errors import UserMistake
-from relay.sign import Secret
+from relay.event import Event
+from relay.sign import Signer
 
 ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
 
@@ -46,28 +48,61 @@ class State(StrEnum):
 class Endpoint:
     """Where to send, how to sign, when to retry; as of one revision.
 
-    ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds.
+    ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds;
+    ``headers`` are its own; ``unreadable`` says why secrets or headers can't be decrypted, where they can't.
     """
 
     id: int
     public_id: str
     revision: int
     url: str
-    secrets: tuple[Secret, ...]
+    secrets: tuple[Signer, ...]
     expiries: tuple[float, ...]
     schedule: tuple[timedelta, ...]
     timeout: float
     max_in_flight: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unreadable: str | None = None
 
-    def signing(self, now: float) -> Sequence[Secret]:
+    def signing(self, now: float) -> Sequence[Signer]:
         """The secrets that sign at ``now`` (seconds of the epoch); the newest always does. Raises UserMistake: none."""
+        if self.unreadable:
+            raise UserMistake(self.unreadable)
         if not self.secrets:
             raise UserMistake("the endpoint has no secret that can sign", "give it a new one: rowhook endpoint rotate")
+        if len(self.secrets) == 1:
+            return self.secrets
         return [s for i, (s, until) in enumerate(zip(self.secrets, self.expiries, strict=True)) if i == 0 or until > now]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Claimed(NamedTuple):
+    """A row that dispatch or claim leased; of several for one event only the first has what is in the event."""
+
+    id: int
+    created_at: datetime
+    endpoint_id: int
+    revision: int
+    number: int
+    failures: int
+    free_tries: int
+    webhook_id: str | None
+    event_id: int
+    event_slot: int
+    occurred_at: datetime | None
+    type: str | None
+    tenant: str | None
+    row_key: str | None
+    moved: bool | None
+    data: bytes | None
+    previous: bytes | None
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]], start: int) -> list[Self]:
+        """What a query leased; before ``start`` it says something else, and it has a row even where it leased nothing."""
+        return [cls._make(row[start:]) for row in rows if row[start] is not None]
+
+
+class Delivery(NamedTuple):
     """One claimed try: leased to ``instance_id``, counted as attempt ``number``."""
 
     id: int
@@ -78,19 +113,10 @@ class Delivery:
     failures: int
     free_tries: int
     webhook_id: str | None
-    event_id: int
-    event_slot: int
-    occurred_at: datetime
-    type: str
-    tenant: str | None
-    row_key: str | None
-    moved: bool
-    data: str | None
-    previous: str | None
+    event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one POST came to. ``started`` is the monotonic clock in seconds, ``duration`` seconds.
 
     ``stale`` marks a failure on a kept-alive connection that the receiver had closed: it says nothing about the receiver.
@@ -106,8 +132,7 @@ class Outcome:
     stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """An outcome and what follows from it: the next state, and for a retry the seconds to wait.
 
     ``counted`` tells whether the try used up the schedule; ``disable`` why the endpoint is to be disabled.
@@ -123,16 +148,22 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much this relay can take: deliveries in all, and how many each endpoint has here already."""
+    """How much this relay can take: deliveries and bytes of events in all, deliveries for each endpoint.
+
+    ``left`` is for endpoints that have some here already; any other may have twice its own ``max_in_flight`` or, where it says
+    nothing, ``endpoint_room``.
+    """
 
     capacity: int
     endpoint_room: int
-    busy: Mapping[int, int] = field(default_factory=dict)
+    left: Mapping[int, int] = field(default_factory=dict)
+    size: int = 2**62
 
     def params(self) -> dict[str, object]:
         return {
             "capacity": self.capacity,
+            "size": self.size,
             "endpoint_room": self.endpoint_room,
-            "busy_endpoints": list(self.busy.keys()),
-            "busy_counts": list(self.busy.values()),
+            "endpoints": list(self.left.keys()),
+            "rooms": list(self.left.values()),
         }

@@ -8,6 +8,7 @@ which hold 130 bits: 2 that are zero, 48 of milliseconds since 1970, 64 of the r
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from relay.errors import UserMistake
@@ -17,25 +18,35 @@ LENGTH: Final = 26
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-# Two characters at a time: 10 bits, 13 look-ups an id.
+# Two characters at a time: 10 bits.
 _PAIRS: Final = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _DIGITS: Final = {character: value for value, character in enumerate(ALPHABET)}
 
 
 def public_id(prefix: str, made_at: datetime, id: int, slot: int = 0) -> str:
     """The public id of a row: its time (floored to milliseconds, as the SQL does), id and slot."""
-    milliseconds = (made_at - _EPOCH) // _MILLISECOND
     # Masked as SQL's casts to bit(n) do it: two's complement, the low bits.
-    high = (milliseconds & 0xFFFF_FFFF_FFFF) << 16 | id >> 48 & 0xFFFF
-    low = (id & 0xFFFF_FFFF_FFFF) << 16 | slot & 0xFFFF
+    low = (id & 0xFFFF_FFFF_FFFF_FFFF) << 16 | slot & 0xFFFF
     pairs = _PAIRS
     return (
-        f"{prefix}_{pairs[high >> 56]}{pairs[high >> 46 & 1023]}{pairs[high >> 36 & 1023]}"
-        f"{pairs[high >> 26 & 1023]}{pairs[high >> 16 & 1023]}{pairs[high >> 6 & 1023]}"
-        f"{pairs[(high & 0x3F) << 4 | low >> 60]}"
-        f"{pairs[low >> 50 & 1023]}{pairs[low >> 40 & 1023]}{pairs[low >> 30 & 1023]}"
-        f"{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
+        f"{prefix}_{_time((made_at - _EPOCH) // _MILLISECOND)}{_upper(low >> 40)}"
+        f"{pairs[low >> 30 & 1023]}{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
     )
+
+
+# The halves that many ids share: rows of one millisecond, ids of one range.
+@lru_cache(1024)
+def _time(milliseconds: int) -> str:
+    return _digits(milliseconds & 0xFFFF_FFFF_FFFF, 5)
+
+
+@lru_cache(1024)
+def _upper(bits: int) -> str:
+    return _digits(bits, 4)
+
+
+def _digits(number: int, pairs: int) -> str:
+    return "".join([_PAIRS[number >> 10 * place & 1023] for place in reversed(range(pairs))])
 
 
 def parse(text: str, prefix: str) -> tuple[int, int]:

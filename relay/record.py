@@ -1,14 +1,12 @@
 """Write every outcome back: the attempt, the delivery's next state, the endpoint's health; a batch in one statement.
 
-While one batch is written the next gathers, so batches adapt to the load by themselves. If Postgres is away the
-results wait here;
-they are bounded because nothing new is claimed meanwhile. Sources: mechanisms "Lease" 6; hazard 31.
+Results gather for a few milliseconds, and while a batch is written the next one gathers. If Postgres is away they wait here; they
+are bounded because nothing new is claimed meanwhile. Sources: mechanisms "Lease" 6; hazard 31.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +19,8 @@ from relay.model import ErrorClass, Outcome, Result, State
 log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
+FULL_BATCH = 200  # is written at once
+GATHER = 0.008  # seconds that a result waits for others
 
 
 class Recorder:
@@ -47,6 +47,8 @@ class Recorder:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if len(self._waiting) < FULL_BATCH:
+                await asyncio.sleep(GATHER)
             while batch := self._waiting[:MOST_PER_BATCH]:
                 await self._write(batch)
                 del self._waiting[: len(batch)]
@@ -97,24 +99,44 @@ class Recorder:
 def unstorable(result: Result, error: Exception) -> Result:
     """The same step of the delivery, its attempt marked ``internal``."""
     bare = Outcome(result.outcome.started, result.outcome.duration, error_class=ErrorClass.INTERNAL, error=type(error).__name__)
-    return dataclasses.replace(result, outcome=bare)
+    return result._replace(outcome=bare)
 
 
-def parameters(batch: Sequence[Result]) -> dict[str, object]:
+def parameters(batch: Sequence[Result]) -> dict[str, str]:
     """The batch as one array per column; ages count back from the server's clock, so results that waited keep their time."""
     now = time.monotonic()
+    deliveries, outcomes = [r.delivery for r in batch], [r.outcome for r in batch]
     return {
-        "deliveries": [r.delivery.id for r in batch],
-        "instances": [r.delivery.instance_id for r in batch],
-        "numbers": [r.delivery.number for r in batch],
-        "ages": [now - r.outcome.started for r in batch],
-        "durations": [r.outcome.duration for r in batch],
-        "status_codes": [r.outcome.status_code for r in batch],
-        "error_classes": [r.outcome.error_class and r.outcome.error_class.value for r in batch],
-        "errors": [r.outcome.error for r in batch],
-        "excerpts": [r.outcome.excerpt for r in batch],
-        "states": [r.state.value for r in batch],
-        "waits": [r.wait if r.state is State.PENDING else None for r in batch],
-        "counted": [r.counted for r in batch],
-        "endpoints": [r.delivery.endpoint.id for r in batch],
+        "deliveries": array([d.id for d in deliveries]),
+        "instances": array([d.instance_id for d in deliveries]),
+        "numbers": array([d.number for d in deliveries]),
+        "ages": array([round(now - o.started, 6) for o in outcomes]),
+        "durations": array([round(o.duration, 6) for o in outcomes]),
+        "status_codes": array([o.status_code for o in outcomes]),
+        "error_classes": texts([o.error_class for o in outcomes]),
+        "errors": texts([o.error for o in outcomes]),
+        "excerpts": texts([o.excerpt for o in outcomes]),
+        "states": texts([r.state for r in batch]),
+        "waits": array([r.wait if r.state is State.PENDING else None for r in batch]),
+        "counted": array([r.counted for r in batch]),
+        "endpoints": array([d.endpoint.id for d in deliveries]),
     }
+
+
+def array(values: Sequence[float | None]) -> str:
+    """Postgres' text of an array of numbers or truth values. psycopg's own does it for any type, at twenty times the cost.
+
+    Source: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+    """
+    text = ",".join(map(str, values))
+    return "{" + (text.replace("None", "NULL") if None in values else text) + "}"
+
+
+def texts(values: Sequence[str | None]) -> str:
+    """The same of texts."""
+    quoted = {text: _quoted(text) for text in {*values}}
+    return "{" + ",".join([quoted[text] for text in values]) + "}"
+
+
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

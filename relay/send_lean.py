@@ -9,22 +9,18 @@ in one piece with a whole answer, the answer counts here, while aiohttp loses it
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import socket
 import ssl
 import time
-from functools import lru_cache
-from typing import NamedTuple
-
-from yarl import URL
 
 from relay.dial import Dialler
 from relay.errors import DestinationDenied
 from relay.guard import Guard
+from relay.head import Place, head, target
 from relay.judge import classify
 from relay.lean_answer import Broken
-from relay.lean_pool import LeanPool, Place
+from relay.lean_pool import LeanPool
 from relay.lean_protocol import LeanConnection
 from relay.model import ErrorClass, Outcome
 from relay.send import describe, one_line, text_of
@@ -49,8 +45,8 @@ class LeanTransport:
         connection: LeanConnection | None = None
         place: Place = ("", "", 0)
         try:
-            place, lines = _target(url)
-            head = _head(lines, headers, len(body))
+            place, lines = target(url)
+            lines_and_fields = head(lines, headers, len(body))
             connection = self._pool.take(place)
             if connection is None:
                 async with asyncio.timeout(timeout):
@@ -58,7 +54,7 @@ class LeanTransport:
                 timeout_left = started + timeout - time.monotonic()
             else:
                 timeout_left = timeout
-            await connection.exchange(head, body, timeout_left)
+            await connection.exchange(lines_and_fields, body, timeout_left)
             return _answered(connection, started)
         except Exception as error:
             return _failed(connection, started, error, timeout)
@@ -123,30 +119,3 @@ def _class_of_dial(error: OSError) -> ErrorClass:
 
 def _text(raw: bytes) -> str:
     return raw.rstrip(b" \t").decode("utf-8", "surrogateescape")
-
-
-class _Target(NamedTuple):
-    place: Place
-    lines: str
-
-
-@lru_cache(1024)
-def _target(url: str) -> _Target:
-    """Where to dial, and the lines that every request to this URL begins with. Raises ValueError."""
-    parsed = URL(url)
-    host, port, named = parsed.raw_host, parsed.port, parsed.host_port_subcomponent
-    if parsed.scheme not in ("http", "https") or not host or port is None or named is None:
-        raise ValueError("not a URL to send to")
-    lines = f"POST {parsed.raw_path_qs} HTTP/1.1\r\nHost: {named}\r\n"
-    if parsed.raw_user is not None or parsed.raw_password is not None:
-        userinfo = f"{parsed.user or ''}:{parsed.password or ''}".encode("latin-1")
-        lines += f"Authorization: Basic {base64.b64encode(userinfo).decode()}\r\n"
-    return _Target((parsed.scheme, host, port), lines)
-
-
-def _head(lines: str, headers: dict[str, str], length: int) -> bytes:
-    """The request's head. Raises ValueError for a header that would end its line."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if fields.count("\n") != len(headers) or fields.count("\r") != len(headers) or "\0" in fields:
-        raise ValueError("a header holds a line break or a NUL")
-    return f"{lines}{fields}Content-Length: {length}\r\n\r\n".encode()

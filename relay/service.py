@@ -14,13 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
-import signal
-import socket
 from collections.abc import Sequence
 
-from relay.config import Settings, duration
+from relay.config import Settings, duration, require_keyring
 from relay.database import Session
 from relay.directory import Defaults, Directory
 from relay.errors import DatabaseLost, LeaseLost, UserMistake
@@ -28,9 +25,11 @@ from relay.flight import Flight
 from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
+from relay.process import own_name, run_quickly, stop_on_signals
 from relay.record import Recorder
+from relay.rooms import Rooms, endpoint_room
 from relay.send import transport
-from relay.tenure import Tenure, endpoint_room
+from relay.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +44,25 @@ class _Stopped(Exception):
 class Relay:
     """One relay: run() until ``stop`` is set."""
 
-    def __init__(self, settings: Settings, *, name: str | None = None, api: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, name: str | None = None, api: bool = True, listens: bool | None = None, first: bool = True
+    ) -> None:
+        """``listens``: the API is served, if not by this process then by its supervisor. ``first``: not a restart of its."""
         self._settings = settings
-        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._name = name or own_name()
         timeout = duration(settings.timeout).total_seconds()
         self._drain_timeout = timeout + GRACE
-        self._transport = transport(settings, listens=api)
-        self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)))
+        self._transport = transport(settings, listens=api if listens is None else listens)
+        self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)), require_keyring(settings))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
-        self._flight = Flight(
-            self._transport, Lanes(settings.max_in_flight), settings.header_prefix, self._may_send, self._recorder.put
-        )
+        lanes = Lanes(settings.max_in_flight)
+        self._rooms = Rooms(settings, lanes, self._directory)
+        self._flight = Flight(self._transport, lanes, settings.header_prefix, self._may_send, self._recorder.put)
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
+        self._first = first
         self.ready = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,15 +87,14 @@ class Relay:
     async def _tenures(self, stop: asyncio.Event) -> None:
         """One tenure after the other, with jittered backoff in between."""
         backoff = FIRST_BACKOFF
-        first = True
         while not stop.is_set():
-            tenure = Tenure(self._settings, self._name, self._flight, self._directory, first=first)
+            tenure = Tenure(self._settings, self._name, self._flight, self._directory, self._rooms, first=self._first)
             lost = await self._serve(tenure, stop)
             if lost is None:
                 return
             backoff = FIRST_BACKOFF if self.ready.is_set() else min(backoff * 2, LONGEST_BACKOFF)
             self.ready.clear()
-            first = False
+            self._first = False
             log.warning(
                 "lost the database or the lease; trying again", extra={"reason": str(lost), "in_seconds": round(backoff, 1)}
             )
@@ -181,17 +183,15 @@ class Relay:
     def _recorded(self, batch: Sequence[Result]) -> None:
         for result in batch:
             self._flight.lanes.settled(result.delivery)
+        self._rooms.recorded(batch)
         if self._tenure:
             self._tenure.recorded(batch)
 
 
 def serve(settings: Settings, *, name: str | None = None, api: bool = True) -> None:
     """Run a relay until SIGTERM or SIGINT. Raises UserMistake for what only a person can mend."""
-    asyncio.run(_serve_until_signal(settings, name, api))
+    run_quickly(_serve_until_signal(settings, name, api))
 
 
 async def _serve_until_signal(settings: Settings, name: str | None, api: bool) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Relay(settings, name=name, api=api).run(stop)
+    await Relay(settings, name=name, api=api).run(stop_on_signals())

@@ -1,8 +1,9 @@
 """Sign a request: secret, id, time and bytes of body become headers.
 
-Two schemes, so that receivers of either kind can verify: ``webhook-signature`` as Standard Webhooks has it
+Two headers, so that receivers of either kind can verify: ``webhook-signature`` as Standard Webhooks has it, by HMAC
+(``v1``, here) or by ed25519 (``v1a``, sign_ed25519.py)
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), and GitHub's
-``X-Hub-Signature-256`` (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries).
+``X-Hub-Signature-256`` (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries), by HMAC alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final, Self
 
 from relay import __version__
 from relay.errors import UserMistake
+from relay.sign_ed25519 import WHPK, WHSK, SigningKey
 
 WHSEC: Final = "whsec_"
 # Standard Webhooks, "Signature scheme": 24 bytes (192 bits) to 64 bytes (512 bits) of random.
@@ -67,10 +69,11 @@ class Secret:
         """The form that libraries for Standard Webhooks take; of a plain secret it differs from the text."""
         return self.text if self.text.startswith(WHSEC) else WHSEC + base64.b64encode(self.key).decode()
 
-    def sign(self, content: bytes) -> str:
-        """One ``v1`` signature over ``id.timestamp.body``."""
+    def sign(self, begin: bytes, body: bytes) -> str:
+        """One ``v1`` signature over ``id.timestamp.`` (which is ``begin``) and the body; to join them would copy a large one."""
         standard = self._standard.copy()
-        standard.update(content)
+        standard.update(begin)
+        standard.update(body)
         return "v1," + binascii.b2a_base64(standard.digest(), newline=False).decode()
 
     def sign_for_hub(self, body: bytes) -> str:
@@ -78,6 +81,16 @@ class Secret:
         hub = self._hub.copy()
         hub.update(body)
         return "sha256=" + hub.hexdigest()
+
+
+Signer = Secret | SigningKey
+
+
+def parse_signer(text: str) -> Signer:
+    """A secret of either scheme, told apart by its prefix; what is wrong with it is said without showing it."""
+    if text.startswith(WHPK):
+        raise UserMistake(f"the secret begins with {WHPK}: that is a public key", f"give the secret one, {WHSK}…")
+    return SigningKey.parse(text) if text.startswith(WHSK) else Secret.parse(text)
 
 
 def _decoded(text: str) -> bytes:
@@ -99,20 +112,20 @@ def new_secret() -> str:
     return WHSEC + base64.b64encode(chance.token_bytes(32)).decode()
 
 
-def signature(secrets: Sequence[Secret], webhook_id: str, timestamp: int, body: bytes) -> str:
+def signature(secrets: Sequence[Signer], webhook_id: str, timestamp: int, body: bytes) -> str:
     """The value of ``webhook-signature``: a signature by each secret, in the order given (newest first)."""
-    content = b"%b.%d.%b" % (webhook_id.encode(), timestamp, body)
-    return " ".join([secret.sign(content) for secret in secrets])
+    begin = f"{webhook_id}.{timestamp}.".encode()
+    return " ".join([secret.sign(begin, body) for secret in secrets])
 
 
 def hub_signature(secret: Secret, body: bytes) -> str:
-    """The value of ``X-Hub-Signature-256``, which has room for one secret: the newest."""
+    """The value of ``X-Hub-Signature-256``, which has room for one secret: the newest of those by HMAC."""
     return secret.sign_for_hub(body)
 
 
 def headers(
     *,
-    secrets: Sequence[Secret],
+    secrets: Sequence[Signer],
     webhook_id: str,
     timestamp: int,
     event_type: str,
@@ -122,13 +135,15 @@ def headers(
     prefix: str = "X-Rowhook",
 ) -> dict[str, str]:
     """All headers of one request that are Rowhook's to say; ``secrets`` newest first, at least one."""
+    by_hmac = next((secret for secret in secrets if isinstance(secret, Secret)), None)
+    hub = {"X-Hub-Signature-256": hub_signature(by_hmac, body)} if by_hmac else {}
     return {
         "content-type": "application/json",
         "user-agent": _USER_AGENT,
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(secrets, webhook_id, timestamp, body),
-        "X-Hub-Signature-256": hub_signature(secrets[0], body),
+        **hub,
         f"{prefix}-Event": event_type,
         f"{prefix}-Delivery": delivery_id,
         f"{prefix}-Attempt": str(attempt),

@@ -16,14 +16,15 @@ from collections.abc import Iterator, Sequence
 
 from relay.claim import Claimer
 from relay.config import Settings
-from relay.database import Row, Session
+from relay.database import Session
 from relay.directory import Directory
 from relay.dispatch import Dispatcher, Look
 from relay.doorbell import Bell, Doorbell, Listener
 from relay.errors import ConfigError, LeaseLost
 from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
-from relay.model import Result, Room, State
+from relay.model import Claimed, Result, Room, State
+from relay.rooms import Rooms
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +74,13 @@ class Due:
 class Tenure:
     """Wires the stages for one instance id."""
 
-    def __init__(self, settings: Settings, name: str, flight: Flight, directory: Directory, *, first: bool) -> None:
+    def __init__(self, settings: Settings, name: str, flight: Flight, directory: Directory, rooms: Rooms, *, first: bool) -> None:
         self.lease = Lease(settings.url_for_listening, settings.database_url, name)
         own = tag(self.lease.id)
         self._flight = flight
         self._directory = directory
+        self._rooms = rooms
         self._first = first
-        self._limit = settings.max_in_flight * 2
-        self._endpoint_room = endpoint_room(settings)
         self._claim_session = Session(settings.database_url, "claim", own)
         self._dispatch_session = Session(settings.url_for_listening, "dispatch", own, holds=True)
         self.claimer = Claimer(self._claim_session, self.lease.id)
@@ -94,6 +94,7 @@ class Tenure:
         self._parked = True  # there may be work that found no room; settled by the first claim
         self._peers = 0
         self._fanout = 1.0
+        self._bytes_of_event = 1.0
         self._stopping = False
         self._is_dispatcher = False
 
@@ -159,7 +160,7 @@ class Tenure:
         pauses = iter(LINGER)
         while not self._stopping:
             room, chunk = await self._room_for_events()
-            look = await self._dispatcher.look(room, chunk)
+            look = await self._dispatcher.look(room, chunk, *self._doorbell.disarming())
             if look.skipped:
                 await asyncio.sleep(LINGER[-1])
                 continue
@@ -180,6 +181,7 @@ class Tenure:
     async def _take(self, look: Look) -> None:
         if look.events:
             self._fanout += 0.2 * ((len(look.leased) + look.parked) / look.events - self._fanout)
+            self._bytes_of_event += 0.2 * (look.size / look.events - self._bytes_of_event)
         await self._offer(look.leased, self._dispatch_session)
         if look.parked:
             self._parked = True
@@ -194,15 +196,15 @@ class Tenure:
             self._due.clear()
             while not self._stopping:
                 await self._wait_for_room()
-                room = self._room()
+                room = self._rooms.room()
                 rows = await self.claimer.claim(room)
                 await self._offer(rows, self._claim_session)
                 if not rows:
-                    self._parked = self._directory.has_full(room.busy)
+                    self._parked = self._rooms.has_full(room)
                     break
             await self._due.wait()
 
-    async def _offer(self, rows: Sequence[Row], session: Session) -> None:
+    async def _offer(self, rows: Sequence[Claimed], session: Session) -> None:
         if rows:
             self._flight.offer(await self._directory.deliveries(session, rows, self.lease.id))
 
@@ -215,13 +217,8 @@ class Tenure:
         if self._parked:
             self._due.poke()
 
-    def _room(self) -> Room:
-        lanes = self._flight.lanes
-        return Room(max(0, self._limit - lanes.outstanding), self._endpoint_room, lanes.busy)
-
     async def _wait_for_room(self) -> None:
-        """A quarter of the limit: work is claimed in batches, not one by one."""
-        while self._limit - self._flight.lanes.outstanding < max(1, self._limit // 4):
+        while not self._rooms.is_roomy():
             self._freed.clear()
             await self._freed.wait()
 
@@ -232,18 +229,19 @@ class Tenure:
         more: the rest is parked.
         """
         if self._peers:
-            return self._room(), MOST_EVENTS
+            return self._rooms.room(), MOST_EVENTS
         await self._wait_for_room()
         try:
             async with asyncio.timeout(STUCK_AFTER):
-                while self._directory.is_crowded(self._flight.lanes.busy):
+                while self._rooms.is_crowded():
                     self._freed.clear()
                     await self._freed.wait()
         except TimeoutError:
-            return self._room(), MOST_EVENTS
-        room = self._room()
-        widest = self._directory.widest_room(room.busy) or MOST_EVENTS
-        return room, max(1, min(MOST_EVENTS, int(room.capacity / max(1.0, self._fanout)), widest))
+            return self._rooms.room(), MOST_EVENTS
+        room = self._rooms.room()
+        widest = self._rooms.widest(room) or MOST_EVENTS
+        by_size = room.size / max(1.0, self._bytes_of_event)
+        return room, max(1, int(min(MOST_EVENTS, room.capacity / max(1.0, self._fanout), widest, by_size)))
 
     def wind_up(self) -> None:
         """Take no new work; the loops end at their next step."""
@@ -264,8 +262,3 @@ class Tenure:
         for session in (self._claim_session, self._dispatch_session):
             await session.close()
         await self.lease.close()
-
-
-def endpoint_room(settings: Settings) -> int:
-    """Requests in flight to one endpoint that says nothing itself: a quarter, so that three hanging ones leave room."""
-    return max(1, settings.max_in_flight // 4)

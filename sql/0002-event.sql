@@ -31,6 +31,19 @@ BEGIN
 END
 $do$;
 
+-- Large rows: lz4 packs and unpacks several times faster than the default; a server built without it keeps that.
+DO $do$
+DECLARE
+    _table regclass;
+BEGIN
+    FOR _table IN SELECT p.relid FROM pg_catalog.pg_partition_tree('rowhook.event') AS p LOOP
+        EXECUTE format('ALTER TABLE %s ALTER data SET COMPRESSION lz4, ALTER previous SET COMPRESSION lz4', _table);
+    END LOOP;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END
+$do$;
+
 -- What the cursor's window reads: the transactions of a range, or single late ones, each in id order.
 CREATE INDEX event_by_transaction ON rowhook.event (xid, id);
 

@@ -16,6 +16,9 @@ CREATE TABLE rowhook.endpoint (
     retry_schedule interval[],
     timeout        interval,
     max_in_flight  integer,
+    header_names   text[]      NOT NULL DEFAULT '{}',
+    headers        bytea,
+    headers_key_id text,
     failing_since  timestamptz,
     CONSTRAINT state_known CHECK (state IN ('active', 'paused', 'disabled', 'removed')),
     CONSTRAINT url_is_http CHECK (url ~ '^https?://[^\s]+$'),
@@ -24,7 +27,9 @@ CREATE TABLE rowhook.endpoint (
         AND cardinality(string_to_array(array_to_string(events, ','), ',')) = cardinality(events)
         AND array_to_string(events, ',') ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'),
     CONSTRAINT timeout_is_positive CHECK (timeout > interval '0'),
-    CONSTRAINT max_in_flight_is_positive CHECK (max_in_flight > 0)
+    CONSTRAINT max_in_flight_is_positive CHECK (max_in_flight > 0),
+    CONSTRAINT headers_have_names_and_key CHECK (
+        (headers IS NULL) = (header_names = '{}') AND (headers IS NULL) = (headers_key_id IS NULL))
 );
 
 COMMENT ON TABLE rowhook.endpoint IS 'A receiver''s URL and what it wants; removed ones stay for the record';
@@ -41,6 +46,9 @@ COMMENT ON COLUMN rowhook.endpoint.description IS 'A note for people';
 COMMENT ON COLUMN rowhook.endpoint.retry_schedule IS 'Waits before each retry; null: ROWHOOK_RETRY_SCHEDULE';
 COMMENT ON COLUMN rowhook.endpoint.timeout IS 'Total time of one attempt; null: ROWHOOK_TIMEOUT';
 COMMENT ON COLUMN rowhook.endpoint.max_in_flight IS 'Most requests at once from one relay; null: the relay''s default';
+COMMENT ON COLUMN rowhook.endpoint.header_names IS 'Names of headers that its requests carry beside Rowhook''s own';
+COMMENT ON COLUMN rowhook.endpoint.headers IS 'Those headers, encrypted: nonce and AES-256-GCM of JSON, bound to the endpoint''s id';
+COMMENT ON COLUMN rowhook.endpoint.headers_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted them';
 COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
 
 CREATE TABLE rowhook.secret (
@@ -48,8 +56,13 @@ CREATE TABLE rowhook.secret (
     endpoint_id bigint      NOT NULL CONSTRAINT secret_endpoint_fkey REFERENCES rowhook.endpoint (id),
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at  timestamptz,
-    value       text        NOT NULL,
-    CONSTRAINT value_is_long_enough CHECK (length(value) >= 16)
+    public_key  text,
+    key_id      text        NOT NULL,
+    ciphertext  bytea       NOT NULL,
+    CONSTRAINT key_id_is_hex CHECK (key_id ~ '^[0-9a-f]{8}$'),
+    CONSTRAINT public_key_is_public CHECK (public_key ~ '^whpk_'),
+    -- A nonce of 12 bytes, a tag of 16, and 16 characters or more.
+    CONSTRAINT ciphertext_is_whole CHECK (octet_length(ciphertext) >= 44)
 );
 CREATE INDEX secret_of_endpoint ON rowhook.secret (endpoint_id);
 
@@ -58,12 +71,14 @@ COMMENT ON COLUMN rowhook.secret.id IS 'Internal id; the highest of an endpoint 
 COMMENT ON COLUMN rowhook.secret.endpoint_id IS 'Whose it is';
 COMMENT ON COLUMN rowhook.secret.created_at IS 'When it was made';
 COMMENT ON COLUMN rowhook.secret.expires_at IS 'Signs until then; null: until replaced';
-COMMENT ON COLUMN rowhook.secret.value IS 'whsec_ + base64, or a plain text of 16 characters or more';
+COMMENT ON COLUMN rowhook.secret.public_key IS 'whpk_…, where it signs by ed25519; null: by HMAC';
+COMMENT ON COLUMN rowhook.secret.key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted it';
+COMMENT ON COLUMN rowhook.secret.ciphertext IS 'The secret, encrypted: nonce and AES-256-GCM of its text, bound to endpoint_id and id';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text)
-RETURNS SETOF text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
+RETURNS SETOF text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- A body that is parsed here and now: its names are bound whatever the caller's path, and queries can take it in as their own part.
+BEGIN ATOMIC
     -- Every pattern that could match, so that matching is an equality join: a.b.c -> a.b.c, a.b.*, a.*, *.
     -- Rowhook's own types only go to endpoints that name them.
     SELECT pattern_candidates.type
@@ -73,6 +88,6 @@ AS $fn$
               FROM string_to_array(pattern_candidates.type, '.') AS parts,
                    generate_series(1, array_length(parts, 1) - 1) AS n
             UNION ALL SELECT '*') AS p
-     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe')
-$fn$;
+     WHERE pattern_candidates.type NOT IN ('endpoint.disabled', 'delivery.dead', 'webhook.ping', 'schema.changed', 'rowhook.probe');
+END;
 COMMENT ON FUNCTION rowhook.pattern_candidates(text) IS 'The patterns that match an event type';

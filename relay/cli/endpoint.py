@@ -45,7 +45,8 @@ def show_command(endpoint: EndpointId, json: Json = False) -> None:
         as_json(shown)
     else:
         secrets = [
-            f"since {s['created_at']}{', until ' + s['expires_at'] if s['expires_at'] else ''}" for s in details["secrets"]
+            f"{s['public_key'] or s['scheme']} since {s['created_at']}{', until ' + s['expires_at'] if s['expires_at'] else ''}"
+            for s in details["secrets"]
         ]
         as_fields({**shown, "secrets": secrets})
 

@@ -8,11 +8,12 @@ from typer import Argument, Option
 
 from relay import endpoints
 from relay.cli.endpoint import EndpointId
+from relay.cli.header_options import HeaderFile, HeaderFrom, given_headers
 from relay.cli.output import Json, as_fields, as_json
-from relay.cli.secret_options import SecretFile, SecretFrom, given_secret, secret_fields, secret_json
-from relay.cli.session import at_work
+from relay.cli.secret_options import Scheme, SecretFile, SecretFrom, given_secret, secret_fields, secret_json
+from relay.cli.session import at_work, at_work_with_keys
 from relay.errors import UserMistake
-from relay.sign import Secret, new_secret
+from relay.static_headers import parse_headers
 
 Events = Annotated[str | None, Option(help="Patterns: *, expense.*, bill.paid; with commas between.", metavar="PATTERNS")]
 Tenant = Annotated[str | None, Option(help="Only this tenant's events.", metavar="T")]
@@ -29,6 +30,9 @@ def add_command(
     description: Description = None,
     secret_file: SecretFile = None,
     secret: SecretFrom = None,
+    scheme: Scheme = None,
+    header: HeaderFrom = None,
+    header_file: HeaderFile = None,
     retry: Retry = None,
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
@@ -46,11 +50,14 @@ def add_command(
             "max_in_flight": max_in_flight,
         }
     )
+    wanted = scheme and endpoints.parse_scheme(scheme)
     given = given_secret(secret_file, secret)
-    with at_work() as (settings, connection):
+    lines = given_headers(header_file, header, secret)
+    with at_work_with_keys() as (settings, connection, keyring):
         endpoints.check_destination(fields, settings)
-        key = given or Secret.parse(settings.default_secret or new_secret())
-        described = endpoints.described(endpoints.add(connection, fields, key))
+        key = endpoints.chosen(given, wanted, settings.default_secret)
+        headers = parse_headers(lines or [], settings.header_prefix)
+        described = endpoints.described(endpoints.add(connection, keyring, fields, key, headers))
     if json:
         as_json({**described, **secret_json(key)})
     else:
@@ -66,9 +73,14 @@ def edit_command(
     retry: Retry = None,
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
+    header: HeaderFrom = None,
+    header_file: HeaderFile = None,
     json: Json = False,
 ) -> None:
-    """Change an endpoint. What is not given stays; an empty option ('') takes it back. Secrets change with rotate."""
+    """Change an endpoint. What is not given stays; an empty option ('') takes it back; headers replace all that it had.
+
+    Secrets change with rotate.
+    """
     fields = endpoints.parse_fields(
         {
             "url": url,
@@ -80,12 +92,19 @@ def edit_command(
             "max_in_flight": max_in_flight,
         }
     )
-    if not fields:
+    lines = given_headers(header_file, header, None)
+    if not fields and lines is None:
         raise UserMistake(
             "nothing to change is given",
-            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight",
+            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --header",
         )
-    with at_work() as (settings, connection):
-        endpoints.check_destination(fields, settings)
-        described = endpoints.described(endpoints.edit(connection, endpoint, fields))
+    if lines is None:
+        with at_work() as (settings, connection):
+            endpoints.check_destination(fields, settings)
+            described = endpoints.described(endpoints.edit(connection, endpoint, fields))
+    else:
+        with at_work_with_keys() as (settings, connection, keyring):
+            endpoints.check_destination(fields, settings)
+            headers = keyring, parse_headers(lines, settings.header_prefix)
+            described = endpoints.described(endpoints.edit(connection, endpoint, fields, headers))
     as_json(described) if json else as_fields(described)

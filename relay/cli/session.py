@@ -13,6 +13,7 @@ from relay.cli.output import pass_on
 from relay.config import Settings, duration
 from relay.database import connect_once
 from relay.errors import ConfigError
+from relay.keyring import Keyring
 from relay.migrations import applied_ids, problem
 
 Connection = psycopg.Connection[DictRow]
@@ -72,6 +73,14 @@ def at_work(wait: float = 0.0) -> Iterator[tuple[Settings, Connection]]:
     with connect(given.database_url, "DATABASE_URL", wait) as connection:
         _prepare(connection, FOR_WORK)
         yield given, connection
+
+
+@contextlib.contextmanager
+def at_work_with_keys() -> Iterator[tuple[Settings, Connection, Keyring]]:
+    """The same for a command that stores or reads secrets; without a key it does not begin."""
+    keyring = config.require_keyring(config.require_database(settings()))
+    with at_work() as (given, connection):
+        yield given, connection, keyring
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from relay import endpoints
 from relay.config import Settings
 from relay.demo.receiver import Hook
 from relay.demo.server import Server
+from relay.keyring import Keyring, new_key
 from relay.migrations import migrate
 from relay.sign import Secret
 
@@ -25,10 +26,11 @@ TABLES = Path(__file__).with_name("finmind.sql")
 
 @dataclass(frozen=True)
 class Stage:
-    """The connection strings: the operator's (and the relay's), and the application's."""
+    """The connection strings: the operator's (and the relay's), and the application's; and the key of its secrets."""
 
     operator: str
     application: str
+    key: str = field(default_factory=new_key, repr=False)
 
 
 class OwnSettings(Settings):
@@ -50,6 +52,7 @@ def settings(stage: Stage) -> Settings:
     """What the relay is told; its receiver is on the loopback."""
     given: dict[str, Any] = {
         "DATABASE_URL": stage.operator,
+        "ROWHOOK_SECRET_KEY": stage.key,
         "ROWHOOK_RETRY_SCHEDULE": RETRY_SCHEDULE,
         "ROWHOOK_ALLOW_HTTP": "1",
         "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
@@ -78,4 +81,4 @@ def add_endpoints(stage: Stage, wanted: Sequence[tuple[Hook, str, str]]) -> None
             given = {"url": url, "events": hook.events, "tenant": hook.tenant, "description": hook.habit}
             fields = endpoints.parse_fields(given)
             endpoints.check_destination(fields, settings(stage))
-            endpoints.add(connection, fields, Secret.parse(secret))
+            endpoints.add(connection, Keyring.parse(stage.key), fields, Secret.parse(secret))

@@ -4,33 +4,41 @@
 WITH me AS (
     SELECT i.id FROM rowhook.instance AS i WHERE i.id = %(instance)s AND i.state = 'live' FOR SHARE
 ), open AS MATERIALIZED (
-    SELECT p.id, p.revision, coalesce(p.max_in_flight, %(endpoint_room)s) * 2 - coalesce(b.busy, 0) AS room
+    SELECT p.id, p.revision, coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
       FROM rowhook.endpoint AS p
-      LEFT JOIN unnest(%(busy_endpoints)s::bigint[], %(busy_counts)s::int[]) AS b (endpoint_id, busy) ON b.endpoint_id = p.id
+      LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
      WHERE p.state = 'active' ORDER BY random()
 ), picked AS MATERIALIZED (
-    SELECT d.id, o.revision
+    SELECT d.id, o.revision, d.event_id, d.event_slot
       FROM open AS o
-     CROSS JOIN LATERAL (SELECT d.id FROM rowhook.delivery AS d
+     CROSS JOIN LATERAL (SELECT d.id, d.event_id, d.event_slot FROM rowhook.delivery AS d
                           WHERE d.endpoint_id = o.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()
                           ORDER BY d.due_at, d.id LIMIT greatest(least(o.room, %(capacity)s), 0)
                             FOR UPDATE SKIP LOCKED) AS d
      LIMIT %(capacity)s
+), fits AS MATERIALIZED (
+    SELECT s.*, row_number() OVER (PARTITION BY s.event_id ORDER BY s.delivery_id) AS nth
+      FROM (SELECT z.*, sum(z.size) OVER (ORDER BY z.delivery_id) - z.size AS before
+              FROM (SELECT k.id AS delivery_id, k.revision, e.id AS event_id, e.slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+                           e.data, e.previous,
+                           coalesce(CASE WHEN pg_column_compression(e.data) IS NULL THEN pg_column_size(e.data) ELSE octet_length(e.data::text) END, 0)
+                           + coalesce(CASE WHEN pg_column_compression(e.previous) IS NULL THEN pg_column_size(e.previous) ELSE octet_length(e.previous::text) END, 0) AS size
+                      FROM picked AS k JOIN rowhook.event AS e ON e.id = k.event_id AND e.slot = k.event_slot) AS z) AS s
+     WHERE s.before < %(size)s
 ), leased AS (
     UPDATE rowhook.delivery AS d
        SET state = 'leased', instance_id = me.id, attempts = d.attempts + 1, leased_at = clock_timestamp(), due_at = NULL
-      FROM picked AS k, me
-     WHERE d.id = k.id
-    RETURNING d.*, k.revision
+      FROM fits AS k, me
+     WHERE d.id = k.delivery_id
+    RETURNING d.*, k.revision, k.nth
 )
 SELECT EXISTS (SELECT FROM me) AS live, l.*
   FROM (SELECT) AS one
   LEFT JOIN (SELECT d.id, d.created_at, d.endpoint_id, d.revision, d.attempts AS number, d.failures, d.free_tries, d.webhook_id,
-                    e.id AS event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
-                    e.data::text AS data, e.previous::text AS previous
-               FROM leased AS d
-               JOIN rowhook.event AS e ON e.id = d.event_id AND e.slot = d.event_slot) AS l ON true
- ORDER BY l.id
+                    d.event_id, d.event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+                    e.data, e.previous
+               FROM leased AS d LEFT JOIN fits AS e ON e.delivery_id = d.id AND d.nth = 1) AS l ON true
+ ORDER BY l.event_id, l.id
 
 -- name: reclaim
 -- What the dead held: the try that was counted becomes an attempt of unknown outcome, the delivery is due at once. Five in a row,

@@ -52,18 +52,26 @@ WITH late AS (
        AND e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(%(target)s::pg_snapshot)
        AND pg_visible_in_snapshot(e.xid, %(target)s::pg_snapshot)
      ORDER BY e.id LIMIT %(chunk)s
+), sized AS (
+    SELECT w.*, coalesce(CASE WHEN pg_column_compression(w.data) IS NULL THEN pg_column_size(w.data) ELSE octet_length(w.data::text) END, 0)
+           + coalesce(CASE WHEN pg_column_compression(w.previous) IS NULL THEN pg_column_size(w.previous) ELSE octet_length(w.previous::text) END, 0) AS size
+      FROM (SELECT * FROM late UNION ALL SELECT * FROM fresh) AS w ORDER BY w.id LIMIT %(chunk)s
 ), chunk AS MATERIALIZED (
-    SELECT * FROM (SELECT * FROM late UNION ALL SELECT * FROM fresh) AS w ORDER BY w.id LIMIT %(chunk)s
+    SELECT s.*, sum(s.size) OVER (ORDER BY s.id) - s.size AS before FROM sized AS s
+), candidate AS MATERIALIZED (
+    SELECT t.type, k.pattern COLLATE "C" AS pattern  -- compared as bytes: a language's order costs ten times as much
+      FROM (SELECT DISTINCT c.type FROM chunk AS c WHERE c.op <> 'probe') AS t CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
+), subscribed AS MATERIALIZED (
+    SELECT unnest(p.events) COLLATE "C" AS pattern, p.id AS endpoint_id, p.tenant, p.state = 'active' AS active,
+           coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
+      FROM rowhook.endpoint AS p
+      LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
+     WHERE p.state <> 'removed'
 ), wanted AS MATERIALIZED (
-    SELECT DISTINCT t.type, p.id AS endpoint_id, p.public_id, p.revision, p.tenant, p.state = 'active' AS active,
-           coalesce(p.max_in_flight, %(endpoint_room)s) * 2 - coalesce(b.busy, 0) AS room
-      FROM (SELECT DISTINCT c.type FROM chunk AS c WHERE c.op <> 'probe') AS t
-     CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
-      JOIN (SELECT q.id, unnest(q.events) AS pattern FROM rowhook.endpoint AS q WHERE q.state <> 'removed') AS u ON u.pattern = k.pattern
-      JOIN rowhook.endpoint AS p ON p.id = u.id
-      LEFT JOIN unnest(%(busy_endpoints)s::bigint[], %(busy_counts)s::int[]) AS b (endpoint_id, busy) ON b.endpoint_id = p.id
+    SELECT DISTINCT k.type, s.endpoint_id, s.tenant, s.active, s.room FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
 ), pair AS (
-    SELECT c.id, c.slot, w.endpoint_id, w.active, w.room, row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
+    SELECT c.id, c.slot, w.endpoint_id, w.active AND c.before < %(size)s AS active, w.room,
+           row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
       FROM chunk AS c JOIN wanted AS w ON w.type = c.type
      WHERE w.tenant IS NULL OR w.tenant = c.tenant
 ), placed AS (
@@ -82,18 +90,20 @@ WITH late AS (
     ON CONFLICT DO NOTHING
     RETURNING id, event_id, endpoint_id, created_at, state
 ), read AS (
-    SELECT count(*) AS events, max(c.id) AS last_id FROM chunk AS c
+    SELECT count(*) AS events, max(c.id) AS last_id, coalesce(sum(c.size), 0)::bigint AS size FROM chunk AS c
 ), parked AS (
     SELECT count(*) AS parked FROM made AS m WHERE m.state = 'pending'
 )
-SELECT r.events, r.last_id, k.parked, l.*
+SELECT r.events, r.last_id, k.parked, r.size, l.*
   FROM read AS r CROSS JOIN parked AS k
-  LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, q.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
-                    e.id AS event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
-                    e.data::text AS data, e.previous::text AS previous
-               FROM made AS m JOIN chunk AS e ON e.id = m.event_id
-               JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
-              WHERE m.state = 'leased') AS l ON true
+  LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, m.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
+                    m.event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+                    e.data, e.previous
+               FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.event_id,
+                            row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth
+                       FROM made AS m JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
+                      WHERE m.state = 'leased') AS m
+               LEFT JOIN chunk AS e ON e.id = m.event_id AND m.nth = 1) AS l ON true
  ORDER BY l.event_id, l.endpoint_id
 
 -- name: move

@@ -12,22 +12,19 @@ SELECT p.* FROM rowhook.endpoint AS p WHERE p.state <> 'removed' OR %(removed)s 
 -- The counts come from the partial indexes; a count of all deliveries would read the whole history.
 SELECT (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s AND d.state = 'pending') AS pending,
        (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s AND d.state = 'dead') AS dead,
-       (SELECT coalesce(json_agg(json_build_object('created_at', s.created_at, 'expires_at', s.expires_at) ORDER BY s.id DESC),
+       (SELECT coalesce(json_agg(json_build_object('created_at', s.created_at, 'expires_at', s.expires_at,
+                                                   'scheme', CASE WHEN s.public_key IS NULL THEN 'hmac' ELSE 'ed25519' END,
+                                                   'public_key', s.public_key) ORDER BY s.id DESC),
                         '[]')
           FROM rowhook.secret AS s
          WHERE s.endpoint_id = %(id)s AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())) AS secrets
 
 -- name: add
--- The endpoint and its first secret together: one without a secret could not be sent to.
-WITH added AS (
-    INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight)
-    VALUES (%(url)s, %(events)s::text[], %(tenant)s::text, %(description)s::text, %(retry_schedule)s::interval[],
-            %(timeout)s::interval, %(max_in_flight)s::integer)
-    RETURNING *
-), secret AS (
-    INSERT INTO rowhook.secret (endpoint_id, value) SELECT a.id, %(secret)s FROM added AS a
-)
-SELECT a.* FROM added AS a
+-- Its first secret follows in the same transaction: one without a secret could not be sent to.
+INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight)
+VALUES (%(url)s, %(events)s::text[], %(tenant)s::text, %(description)s::text, %(retry_schedule)s::interval[],
+        %(timeout)s::interval, %(max_in_flight)s::integer)
+RETURNING *
 
 -- name: edit
 UPDATE rowhook.endpoint AS p
@@ -66,10 +63,12 @@ WITH expiry AS (
 )
 SELECT e.overlap_until FROM expiry AS e
 
--- name: new_secret
-WITH added AS (
-    INSERT INTO rowhook.secret (endpoint_id, value) VALUES (%(id)s, %(secret)s)
-)
+-- name: newest_public_key
+-- A row; its key is null where the newest secret signs by HMAC.
+SELECT s.public_key FROM rowhook.secret AS s WHERE s.endpoint_id = %(id)s ORDER BY s.id DESC LIMIT 1
+
+-- name: revise
+-- Its secrets have changed.
 UPDATE rowhook.endpoint AS p SET revision = p.revision + 1 WHERE p.id = %(id)s RETURNING p.*
 
 -- name: notify

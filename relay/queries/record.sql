@@ -6,14 +6,15 @@ WITH r AS MATERIALIZED (
            r.endpoint_id,
            -- What is to be tried again ends here, if its endpoint was removed meanwhile: nobody would claim it.
            CASE WHEN r.state = 'pending' AND EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = r.endpoint_id AND p.state = 'removed')
-                THEN 'cancelled' ELSE r.state END AS state
+                THEN 'cancelled' ELSE r.state END AS next
       FROM unnest(%(deliveries)s::bigint[], %(instances)s::bigint[], %(numbers)s::int[], %(ages)s::float8[], %(durations)s::float8[],
                          %(status_codes)s::smallint[], %(error_classes)s::text[], %(errors)s::text[], %(excerpts)s::text[],
                          %(states)s::text[], %(waits)s::float8[], %(counted)s::boolean[], %(endpoints)s::bigint[])
         AS r (delivery_id, instance_id, number, age, duration, status_code, error_class, error, excerpt, state, wait, counted, endpoint_id)
 ), locked AS MATERIALIZED (
-    SELECT d.id FROM rowhook.delivery AS d
-     WHERE d.id IN (SELECT r.delivery_id FROM r) ORDER BY d.id FOR UPDATE
+    SELECT r.*, d.state = 'leased' AND d.instance_id = r.instance_id AND d.attempts = r.number AS holds
+      FROM (SELECT * FROM r ORDER BY r.delivery_id) AS r
+     CROSS JOIN LATERAL (SELECT d.state, d.instance_id, d.attempts FROM rowhook.delivery AS d WHERE d.id = r.delivery_id FOR UPDATE) AS d
 ), written AS (
     INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, duration, status_code, error_class, error, response_excerpt)
     SELECT r.delivery_id, r.number, r.instance_id, clock_timestamp() - make_interval(secs => r.age), make_interval(secs => r.duration),
@@ -25,22 +26,22 @@ WITH r AS MATERIALIZED (
      WHERE attempt.error_class = 'lost' AND attempt.instance_id = excluded.instance_id
 ), ended AS (
     UPDATE rowhook.delivery AS d
-       SET state = r.state,
+       SET state = l.next,
            instance_id = NULL,
-           due_at = CASE WHEN r.state = 'pending' THEN clock_timestamp() + make_interval(secs => r.wait) END,
-           ended_at = CASE WHEN r.state <> 'pending' THEN clock_timestamp() END,
-           failures = d.failures + CASE WHEN r.counted THEN 1 ELSE 0 END,
-           free_tries = CASE WHEN r.counted OR r.state = 'delivered' THEN 0 ELSE d.free_tries + 1 END
-      FROM r JOIN locked AS l ON l.id = r.delivery_id
-     WHERE d.id = r.delivery_id AND d.state = 'leased' AND d.instance_id = r.instance_id AND d.attempts = r.number
+           due_at = CASE WHEN l.next = 'pending' THEN clock_timestamp() + make_interval(secs => l.wait) END,
+           ended_at = CASE WHEN l.next <> 'pending' THEN clock_timestamp() END,
+           failures = d.failures + CASE WHEN l.counted THEN 1 ELSE 0 END,
+           free_tries = CASE WHEN l.counted OR l.next = 'delivered' THEN 0 ELSE d.free_tries + 1 END
+      FROM locked AS l
+     WHERE l.holds AND d.id = l.delivery_id
     RETURNING d.id
 ), well AS (
     UPDATE rowhook.endpoint AS p SET failing_since = NULL
-     WHERE p.failing_since IS NOT NULL AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.state = 'delivered')
+     WHERE p.failing_since IS NOT NULL AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.next = 'delivered')
 ), ill AS (
     UPDATE rowhook.endpoint AS p SET failing_since = clock_timestamp()
      WHERE p.failing_since IS NULL
-       AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.counted AND r.error_class <> 'internal' EXCEPT SELECT r.endpoint_id FROM r WHERE r.state = 'delivered')
+       AND p.id IN (SELECT r.endpoint_id FROM r WHERE r.counted AND r.error_class <> 'internal' EXCEPT SELECT r.endpoint_id FROM r WHERE r.next = 'delivered')
 )
 SELECT (SELECT count(*) FROM ended) AS ended
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.conftest import Connect, Connection
+from tests.keys import KEY
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "relay"]
@@ -90,7 +95,7 @@ def rowhook(anywhere: Rowhook, request: pytest.FixtureRequest) -> Rowhook:
     database = request.getfixturevalue("empty_dsn" if "empty_dsn" in request.fixturenames else "dsn")
 
     def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
-        return anywhere(*arguments, env={"DATABASE_URL": database, **(env or {})}, input=input, ok=ok)
+        return anywhere(*arguments, env={"DATABASE_URL": database, "ROWHOOK_SECRET_KEY": KEY, **(env or {})}, input=input, ok=ok)
 
     return run
 
@@ -155,3 +160,54 @@ def heard(connect: Connect) -> Callable[[], int]:
         return len(list(connection.notifies(timeout=0.2)))
 
     return count
+
+
+# --- a relay that runs ------------------------------------------------------------------------------------------
+
+LOOPBACK = {"ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8"}
+Start = Callable[..., AbstractContextManager["Running"]]
+
+
+class Running:
+    """A relay in a process of its own; what it logged is in `log`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def wait_for(self, text: str) -> str:
+        """The log, once it holds this."""
+        deadline = time.monotonic() + 20
+        while text not in (logged := self.log.read_text()):
+            assert self.process.poll() is None, logged
+            assert time.monotonic() < deadline, logged
+            time.sleep(0.02)
+        return logged
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def start(dsn: str, in_folder: Path) -> Start:
+    @contextlib.contextmanager
+    def start(*arguments: str, **variables: str) -> Iterator[Running]:
+        log = in_folder / "log"
+        env = environment(**{"DATABASE_URL": dsn, "ROWHOOK_SECRET_KEY": KEY, **LOOPBACK, **variables})
+        with log.open("wb") as written:
+            process = subprocess.Popen([*COMMAND, "run", *arguments], cwd=in_folder, env=env, stderr=written)
+        try:
+            yield Running(process, log)
+        finally:
+            process.kill()
+            process.wait()
+
+    return start
+
+
+def wait_until_live(conn: Connection, name: str) -> None:
+    deadline = time.monotonic() + 20
+    while not conn.execute("SELECT FROM rowhook.instance WHERE state = 'live' AND name = %s", [name]).fetchall():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

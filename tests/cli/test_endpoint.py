@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.keyring import Sealed, for_secret
 from tests.cli.conftest import Rowhook, Sent
 from tests.conftest import Connection
+from tests.keys import KEYRING
 
 PLAIN = "a plain secret, 30 characters."
 WHSEC = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -19,11 +21,11 @@ URL = "https://example.com/hook"
 
 def secrets_of(conn: Connection, endpoint: str) -> list[str]:
     rows = conn.execute(
-        "SELECT s.value FROM rowhook.secret AS s JOIN rowhook.endpoint AS p ON p.id = s.endpoint_id"
+        "SELECT p.id, s.id, s.key_id, s.ciphertext FROM rowhook.secret AS s JOIN rowhook.endpoint AS p ON p.id = s.endpoint_id"
         " WHERE p.public_id = %s ORDER BY s.id",
         [endpoint],
     )
-    return [value for (value,) in rows]
+    return [KEYRING.open(Sealed(key, data), for_secret(owner, id)) for owner, id, key, data in rows]
 
 
 def revision(conn: Connection, endpoint: str) -> int:

@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Rowhook, environment
+from tests.cli.conftest import LOOPBACK, Rowhook, Start, wait_until_live
 from tests.cluster import free_port
 from tests.conftest import Connection
+from tests.keys import KEY
 from tests.receiver import Receiver
-
-LOOPBACK = {"ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8"}
-Start = Callable[..., AbstractContextManager["Running"]]
-
-
-class Running:
-    """A relay in a process of its own; what it logged is in `log`."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process = process
-        self.log = log
-
-    def wait_for(self, text: str) -> str:
-        """The log, once it holds this."""
-        deadline = time.monotonic() + 20
-        while text not in (logged := self.log.read_text()):
-            assert self.process.poll() is None, logged
-            assert time.monotonic() < deadline, logged
-            time.sleep(0.02)
-        return logged
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
-
-
-@pytest.fixture
-def start(dsn: str, in_folder: Path) -> Start:
-    @contextlib.contextmanager
-    def start(*arguments: str, **variables: str) -> Iterator[Running]:
-        log = in_folder / "log"
-        env = environment(**{"DATABASE_URL": dsn, **LOOPBACK, **variables})
-        with log.open("wb") as written:
-            process = subprocess.Popen([*COMMAND, "run", *arguments], cwd=in_folder, env=env, stderr=written)
-        try:
-            yield Running(process, log)
-        finally:
-            process.kill()
-            process.wait()
-
-    return start
-
-
-def wait_until_live(conn: Connection, name: str) -> None:
-    deadline = time.monotonic() + 20
-    while not conn.execute("SELECT FROM rowhook.instance WHERE state = 'live' AND name = %s", [name]).fetchall():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_captures_delivers_and_stops(finmind_dsn: str, conn: Connection, rowhook: Rowhook, receiver: Receiver, start: Start):
@@ -164,7 +111,9 @@ def test_address_that_is_taken(rowhook: Rowhook, receiver: Receiver):
 def test_first_connection_waits_for_a_server_that_starts(anywhere: Rowhook):
     begun = time.monotonic()
     env = {"DATABASE_URL": f"postgresql://me@127.0.0.1:{free_port()}/none", "ROWHOOK_CONNECT_WAIT": "2s"}
-    anywhere("run", "--no-api", env=env).refused("DATABASE_URL does not connect to me@127.0.0.1", "running Postgres")
+    anywhere("run", "--no-api", env={**env, "ROWHOOK_SECRET_KEY": KEY}).refused(
+        "DATABASE_URL does not connect to me@127.0.0.1", "running Postgres"
+    )
     assert 2 <= time.monotonic() - begun < 12
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from tests.cli.conftest import Rowhook
 from tests.cluster import Cluster, free_port
+from tests.keys import KEY
 
 SECRET = "sesame-open-please"
+KEYED = {"ROWHOOK_SECRET_KEY": KEY}
 
 
 @pytest.mark.parametrize("command", [("migrate",), ("capture", "x"), ("endpoint", "list"), ("run",), ("deliveries",)])
@@ -23,7 +25,9 @@ def test_no_database_is_named(anywhere: Rowhook, command: tuple[str, ...]):
 )
 @pytest.mark.parametrize("command", [("migrate",), ("endpoint", "list"), ("run",)])
 def test_dsn_that_is_none(anywhere: Rowhook, command: tuple[str, ...], dsn: str):
-    line = anywhere(*command, env={"DATABASE_URL": dsn}).refused("DATABASE_URL is not a connection string", "postgresql://user:")
+    line = anywhere(*command, env={"DATABASE_URL": dsn, **KEYED}).refused(
+        "DATABASE_URL is not a connection string", "postgresql://user:"
+    )
     assert SECRET not in line
 
 
@@ -32,7 +36,7 @@ def test_refused_port(anywhere: Rowhook, command: tuple[str, ...]):
     port = free_port()
     begun = time.monotonic()
     env = {"DATABASE_URL": f"postgresql://me:{SECRET}@127.0.0.1:{port}/db", "ROWHOOK_CONNECT_WAIT": "1s"}
-    line = anywhere(*command, env=env).refused(
+    line = anywhere(*command, env={**env, **KEYED}).refused(
         f"DATABASE_URL does not connect to me@127.0.0.1:{port}/db", "refused", "running Postgres"
     )
     assert SECRET not in line
@@ -42,7 +46,7 @@ def test_refused_port(anywhere: Rowhook, command: tuple[str, ...]):
 @pytest.mark.parametrize("command", [("migrate",), ("endpoint", "list"), ("run", "--no-api")])
 def test_wrong_database_ends_at_once(anywhere: Rowhook, cluster: Cluster, command: tuple[str, ...]):
     begun = time.monotonic()
-    line = anywhere(*command, env={"DATABASE_URL": cluster.dsn("nowhere")}).refused(
+    line = anywhere(*command, env={"DATABASE_URL": cluster.dsn("nowhere"), **KEYED}).refused(
         "/nowhere", 'database "nowhere" does not exist'
     )
     assert "a database in it" in line
@@ -60,7 +64,7 @@ def test_wrong_password_ends_at_once(anywhere: Rowhook, start_cluster):
     for password, reason in ((f":{SECRET}", "password authentication failed"), ("", "no password supplied")):
         dsn = f"postgresql://keeper{password}@127.0.0.1:{cluster.port}/postgres"
         for command in (("run", "--no-api"), ("endpoint", "list")):
-            line = anywhere(*command, env={"DATABASE_URL": dsn}).refused(
+            line = anywhere(*command, env={"DATABASE_URL": dsn, **KEYED}).refused(
                 "DATABASE_URL", f"keeper@127.0.0.1:{cluster.port}", reason
             )
             assert SECRET not in line
@@ -107,7 +111,9 @@ def test_malformed_default_secret_is_not_shown(rowhook: Rowhook):
 
 
 def test_dotenv_is_read_and_the_environment_wins(dsn: str, anywhere: Rowhook, in_folder: Path):
-    (in_folder / ".env").write_text(f"# a note\nDATABASE_URL={dsn}\nROWHOOK_DEFAULT_SECRET='of the .env file, long'\n")
+    (in_folder / ".env").write_text(
+        f"# a note\nDATABASE_URL={dsn}\nROWHOOK_DEFAULT_SECRET='of the .env file, long'\nROWHOOK_SECRET_KEY={KEY}\n"
+    )
     added = anywhere("endpoint", "add", "https://example.com/", "--json", ok=True).json
     assert added["secret"] == "of the .env file, long"
     env = {"ROWHOOK_DEFAULT_SECRET": "of the environment, long"}
@@ -129,3 +135,18 @@ def test_default_transaction_settings_of_the_role_do_not_matter(dsn: str, rowhoo
     edited = rowhook("endpoint", "edit", endpoint, "--retry", "1d,90min", "--json", ok=True).json
     assert edited["retry"] == "1d,90min"
     assert edited["created_at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "x", "65", "1.5", "", "٣"])
+def test_processes_that_are_no_number_of_relays(rowhook: Rowhook, count: str):
+    rowhook("run", f"--processes={count}").refused(f"--processes {count!r} is not a number of relays", "give 1 to 64")
+
+
+@pytest.mark.parametrize("processes", ["0", "65", "x"])
+def test_processes_setting(rowhook: Rowhook, processes: str):
+    rowhook("run", env={"ROWHOOK_PROCESSES": processes}).refused(f"ROWHOOK_PROCESSES is '{processes}'")
+
+
+def test_several_processes_are_refused_as_one_is(anywhere: Rowhook, empty_dsn: str, cluster: Cluster):
+    for dsn, said in ((cluster.dsn("nowhere"), 'database "nowhere" does not exist'), (empty_dsn, "rowhook migrate")):
+        anywhere("run", "--processes", "2", env={"DATABASE_URL": dsn, **KEYED}).refused(said)

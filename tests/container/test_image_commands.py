@@ -23,6 +23,7 @@ import psycopg
 import pytest
 
 from tests.cluster import as_user, free_port, reachable_folder
+from tests.keys import KEY
 
 ROOT = Path(__file__).parents[2]
 OS_USER = "nobody" if os.geteuid() == 0 else None
@@ -121,6 +122,7 @@ def environment(installed: Path, database: str) -> dict[str, str]:
         **read_dockerfile().environment,
         "PATH": f"{installed}:/usr/bin:/bin",
         "DATABASE_URL": database,
+        "ROWHOOK_SECRET_KEY": KEY,
         "ROWHOOK_CAPTURE": "expenses:user_id",
         "ROWHOOK_API_LISTEN": f"127.0.0.1:{free_port()}",
     }

@@ -25,7 +25,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from relay.envelope import envelope
 from relay.public_id import public_id
 from relay.retry import DEFAULT, PATIENT, RETRY_AFTER_AT_LEAST, RETRY_AFTER_AT_MOST, parse_schedule
-from relay.sign import Secret, headers, new_secret
+from relay.sign import headers, new_secret, parse_signer
+from relay.sign_ed25519 import SigningKey
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
 BLOCKS = {name: block for name, _language, block in re.findall(r"^<!-- ([^\n]+?) -->\n```(\w+)\n(.*?)^```$", PAGE, re.M | re.S)}
@@ -38,7 +39,7 @@ BODY = envelope(
     type="expense.created",
     occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
     tenant="7",
-    data='{"amount":99.50,"notes":"Größe ✓"}',
+    data='{"amount":99.50,"notes":"Größe ✓"}'.encode(),
     previous=None,
     moved=False,
 )
@@ -48,7 +49,7 @@ Request = dict[str, Any]
 
 def genuine(*secrets: str, age: int = 0) -> Request:
     made = headers(
-        secrets=[Secret.parse(secret) for secret in secrets],
+        secrets=[parse_signer(secret) for secret in secrets],
         webhook_id="evt_1",
         timestamp=int(time.time()) - age,
         event_type="expense.created",
@@ -99,6 +100,27 @@ def standard_cases() -> list[tuple[str, Request, bool]]:
     ]
 
 
+def ed25519_cases() -> list[tuple[str, Request, bool]]:
+    """The same for a verifier that has a public key."""
+    key, other = SigningKey.new(), SigningKey.new()
+    good = genuine(key.text)
+    return [
+        (key.public, good, True),
+        (key.public, genuine(other.text, key.text), True),
+        (key.public, genuine(key.text, WHSEC), True),
+        (key.public, genuine(key.text, age=280), True),
+        (key.public, genuine(key.text, age=320), False),
+        (key.public, genuine(key.text, age=-320), False),
+        (key.public, genuine(other.text), False),
+        (key.public, genuine(WHSEC), False),
+        (key.public, changed(good, body=BODY + b" "), False),
+        (key.public, changed(good, webhook_id="evt_2"), False),
+        (key.public, changed(good, webhook_timestamp=str(int(time.time()) - 7)), False),
+        (key.public, changed(good, webhook_signature="v1a,AAAA"), False),
+        (key.public, without(good, "webhook-signature"), False),
+    ]
+
+
 HUB_CASES: list[tuple[str, Request, bool]] = [
     (WHSEC, genuine(WHSEC), True),
     (PLAIN, genuine(PLAIN), True),
@@ -139,6 +161,8 @@ def accepted(case):
     return True
 print(json.dumps([accepted(case) for case in json.load(sys.stdin)]))
 """
+
+_PYTHON_ED25519 = _PYTHON_STANDARD.replace("verify_standard", "verify_ed25519")
 
 _PYTHON_HUB = """
 import base64, json, sys
@@ -186,6 +210,12 @@ def _put(folder: Path, block: str, file: str, runner: str) -> None:
 def test_python_with_standardwebhooks(tmp_path: Path):
     _put(tmp_path, "python verify_standard", "verify_standard.py", _PYTHON_STANDARD)
     cases = standard_cases()
+    assert verdicts([sys.executable, "run.py"], tmp_path, cases) == expected(cases)
+
+
+def test_python_with_ed25519(tmp_path: Path):
+    _put(tmp_path, "python verify_ed25519", "verify_ed25519.py", _PYTHON_ED25519)
+    cases = ed25519_cases()
     assert verdicts([sys.executable, "run.py"], tmp_path, cases) == expected(cases)
 
 
@@ -258,8 +288,8 @@ def test_examples_fit_the_schemas(name: str):
         type=event["type"],
         occurred_at=datetime.fromisoformat(event["timestamp"]),
         tenant=event["tenant"],
-        data=json.dumps(event["data"]),
-        previous=json.dumps(event["previous"]) if "previous" in event else None,
+        data=json.dumps(event["data"]).encode(),
+        previous=json.dumps(event["previous"]).encode() if "previous" in event else None,
         moved=event.get("moved", False),
     )
     assert list(json.loads(again)) == list(event)
@@ -297,8 +327,8 @@ def events_of(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
                 type=type,
                 occurred_at=occurred_at,
                 tenant=tenant,
-                data=data,
-                previous=previous,
+                data=data and data.encode(),
+                previous=previous and previous.encode(),
                 moved=moved,
             )
         )
@@ -377,7 +407,7 @@ def test_values_appear_as_the_page_says(cluster: Any, value: str, in_json: str):
 
 def test_headers_are_all_on_the_page():
     made = headers(
-        secrets=[Secret.parse(WHSEC)],
+        secrets=[parse_signer(WHSEC)],
         webhook_id="evt_1",
         timestamp=1,
         event_type="expense.created",
@@ -396,7 +426,7 @@ def test_the_request_on_the_page_is_genuine():
     secret = re.search(r"signed with the secret `(whsec_\S+)`", PAGE)
     assert secret is not None
     made = headers(
-        secrets=[Secret.parse(secret[1])],
+        secrets=[parse_signer(secret[1])],
         webhook_id=json.loads(body)["id"],
         timestamp=int(datetime.fromisoformat(json.loads(body)["timestamp"]).timestamp()),
         event_type=json.loads(body)["type"],

@@ -22,10 +22,13 @@ from aiohttp import web
 from psycopg.rows import dict_row
 
 import relay.database
+from relay.event import Event
 from relay.model import Delivery, Endpoint
 from relay.send import Transport
 from relay.sign import new_secret
+from relay.vault import store_text
 from tests.conftest import Connection
+from tests.keys import KEYRING
 from tests.pipeline.relays import LocalRelay, RelayProcess
 from tests.pipeline.transports import OPEN, TRANSPORTS
 from tests.receiver import Received, Receiver
@@ -63,7 +66,7 @@ def add_hook(request: pytest.FixtureRequest) -> AddHook:
                 f"INSERT INTO rowhook.endpoint ({', '.join(columns)}) VALUES ({places}) RETURNING id, public_id", columns
             ).fetchone()
             assert row
-            connection.execute("INSERT INTO rowhook.secret (endpoint_id, value) VALUES (%s, %s)", [row[0], secret])
+            store_text(connection, KEYRING, row[0], secret)
         return Hook(row[0], row[1], secret)
 
     return add_hook
@@ -260,12 +263,12 @@ def delivery(conn: Connection) -> Callable[..., Delivery]:
             "WITH e AS (INSERT INTO rowhook.event (op, type, data) VALUES ('emit', 'a.b', '1') RETURNING *),"
             " d AS (INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, instance_id, attempts, leased_at)"
             "       SELECT e.id, e.slot, %(hook)s, 'leased', %(instance)s, %(number)s, now() FROM e RETURNING *)"
-            " SELECT d.id, d.created_at, e.id AS event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key,"
-            "        e.moved, e.data::text AS data, e.previous::text AS previous FROM e, d",
+            " SELECT d.id, d.created_at, e.id AS event_id, e.slot, e.occurred_at, e.type FROM e, d",
             {"hook": hook.id, "instance": instance, "number": number},
         )[0]
+        event = Event(row["event_id"], row["slot"], row["occurred_at"], row["type"], None, None, False, b"1", None)
         endpoint = Endpoint(hook.id, hook.public_id, 1, "http://127.0.0.1:9/", (), (), (), 5.0, 10)
-        return Delivery(endpoint=endpoint, instance_id=instance, number=number, failures=0, free_tries=0, webhook_id=None, **row)
+        return Delivery(row["id"], row["created_at"], endpoint, instance, number, 0, 0, None, event)
 
     return delivery
 

@@ -19,6 +19,7 @@ import psycopg
 from relay.config import Settings, load
 from relay.service import Relay
 from tests.cluster import ClusterError
+from tests.keys import KEY
 from tests.pipeline.transports import LOOPBACK
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def settings(dsn: str, **given: str) -> Settings:
 
 def environment(dsn: str, **given: str) -> dict[str, str]:
     """The same as variables; requests may go to the loopback, where the receivers are."""
-    given = {"allow_networks": LOOPBACK, **given}
+    given = {"allow_networks": LOOPBACK, "secret_key": KEY, **given}
     return {"DATABASE_URL": dsn, **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()}}
 
 
@@ -104,11 +105,13 @@ class RelayProcess:
         self._environment = {**os.environ, **environment(dsn, **given)}
         self._process: subprocess.Popen[str] | None = None
 
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.pipeline.relay_process", self.name]
+
     def spawn(self) -> Self:
         """Start it, and don't wait."""
-        command = [sys.executable, "-m", "tests.pipeline.relay_process", self.name]
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            self.command(), cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         return self
 

@@ -49,7 +49,7 @@ class Hand:
         """Ids of all events leased until nothing is left, in order."""
         ids: list[int] = []
         while (look := await self.look(chunk)).events or look.skipped:
-            ids += [row["event_id"] for row in look.leased]
+            ids += [row.event_id for row in look.leased]
         return ids
 
 
@@ -79,17 +79,29 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
 @contextlib.contextmanager
 def before(monkeypatch: pytest.MonkeyPatch, query: str, action: Callable[[], object]) -> Iterator[None]:
     """Once, before a dispatcher's transaction runs this query, do something else."""
-    real, done = Transaction.rows, False
+    done = False
 
-    async def rows(self: Transaction, name: str, params: Any = None) -> list[dict[str, Any]]:
+    def first(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
+        async def run(self: Transaction, name: str, params: Any = None) -> list[Any]:
+            nonlocal done
+            if name == query and not done:
+                done = True
+                await asyncio.to_thread(action)
+            return await real(self, name, params)
+
+        return run
+
+    def at_end(self: Transaction, name: str, params: Any = None, real: Callable[..., None] = Transaction.at_end) -> None:
         nonlocal done
         if name == query and not done:
             done = True
-            await asyncio.to_thread(action)
-        return await real(self, name, params)
+            action()
+        real(self, name, params)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Transaction, "rows", rows)
+        patch.setattr(Transaction, "rows", first(Transaction.rows))
+        patch.setattr(Transaction, "tuples", first(Transaction.tuples))
+        patch.setattr(Transaction, "at_end", at_end)
         yield
     assert done
 
@@ -188,7 +200,7 @@ async def test_two_dispatchers_at_once_dispatch_every_event_exactly_once(
         while looking or seen:
             look = await hand.look(7)
             seen = look.events or look.skipped
-            ids += [row["event_id"] for row in look.leased]
+            ids += [row.event_id for row in look.leased]
             assert look.events == len(look.leased), "an event came that had its delivery already"
         return ids
 
@@ -370,7 +382,7 @@ async def test_a_copy_of_20_000_rows_is_cut_into_chunks_in_id_order_and_a_crash_
     for _ in range(3):
         look = await first.look()
         assert look.events == 1000
-        ids += [row["event_id"] for row in look.leased]
+        ids += [row.event_id for row in look.leased]
     pid = (await first.session.connection()).info.backend_pid
 
     def crash() -> None:
@@ -382,7 +394,7 @@ async def test_a_copy_of_20_000_rows_is_cut_into_chunks_in_id_order_and_a_crash_
     while (look := await second.look()).events:
         looks += 1
         assert look.events <= 1000
-        ids += [row["event_id"] for row in look.leased]
+        ids += [row.event_id for row in look.leased]
     assert looks == 17
     assert ids == sorted(ids)
     assert ids == [row["id"] for row in run_text(conn, "SELECT id FROM rowhook.event ORDER BY id")]

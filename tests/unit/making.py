@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from relay.event import Event
 from relay.model import Delivery, Endpoint, ErrorClass, Outcome
 
 MOMENT = datetime(2026, 1, 1, 9, 30, tzinfo=UTC)
@@ -24,16 +25,12 @@ def a_delivery(id: int = 1, endpoint: Endpoint | None = None, failures: int = 0,
         failures=failures,
         free_tries=free_tries,
         webhook_id=None,
-        event_id=id,
-        event_slot=0,
-        occurred_at=MOMENT,
-        type="expense.created",
-        tenant=None,
-        row_key=str(id),
-        moved=False,
-        data="{}",
-        previous=None,
+        event=an_event(id),
     )
+
+
+def an_event(id: int = 1, data: bytes = b"{}") -> Event:
+    return Event(id, 0, MOMENT, "expense.created", None, str(id), False, data, None)
 
 
 def an_outcome(

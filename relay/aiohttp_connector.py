@@ -1,0 +1,117 @@
+"""aiohttp's connections as the aiohttp transport takes them.
+
+Where they go is judged, whether they were used before is known, 1xx answers are bounded.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.streams import StreamReader
+
+from relay.dial import Dialler
+from relay.errors import DestinationDenied
+from relay.policy import Scheme
+from relay.send import MOST_HEADERS
+
+scheme: ContextVar[Scheme] = ContextVar("scheme")  # of the connection that is being made
+
+
+class Handler(ResponseHandler):
+    """A connection that knows whether it was used before (a TraceConfig says it too, but costs more), and bounds 1xx answers."""
+
+    used = False
+    reused = False
+    interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        message = data[0]
+        if message.code < 200 and message.code != 101:
+            self.interim += 16 + len(message.reason) + size_of(message.raw_headers)
+            if self.interim > MOST_HEADERS:
+                self.set_exception(HttpProcessingError(message=f"more than {MOST_HEADERS} bytes of 1xx answers"))
+                self.close_now()
+                return
+        super().feed_data(data, size)
+
+    def close_now(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Connector(aiohttp.TCPConnector):
+    """Makes connections of our kind, and drops those that said something while nothing was asked: no answer to the next."""
+
+    def __init__(self, dialler: Dialler, **options: Any) -> None:
+        super().__init__(
+            resolver=_Names(dialler),
+            use_dns_cache=False,
+            socket_factory=lambda info: dialler.open_socket(info, scheme.get()),
+            **options,
+        )
+        self._dialler = dialler
+        self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment]
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            handler = connection.protocol
+            assert isinstance(handler, Handler)
+            if not (handler.used and handler.should_close):
+                break
+            connection.close()
+        handler.reused, handler.used, handler.interim = handler.used, True, 0
+        return connection
+
+    async def _create_connection(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
+        """A new one, judged before and after; in between each address is, in ``open_socket``."""
+        asked: Scheme = "https" if req.is_ssl() else "http"
+        await self._dialler.prepare(req.url.raw_host or "", req.url.port or 0, asked)
+        dialled: Scheme = "proxy" if req.proxy else asked
+        scheme.set(dialled)
+        handler = await super()._create_connection(req, traces, timeout)
+        peer = handler.transport and handler.transport.get_extra_info("peername")
+        try:
+            if peer:
+                self._dialler.check_peer(peer, dialled)
+        except DestinationDenied:
+            handler.close()
+            raise
+        return handler
+
+
+class _Names(AbstractResolver):
+    """The dialler's addresses, as aiohttp asks for them."""
+
+    def __init__(self, dialler: Dialler) -> None:
+        self._dialler = dialler
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(info[4][0]),
+                port=port,
+                family=info[0],
+                proto=info[2],
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for info in await self._dialler.addresses(host, port, scheme.get())
+        ]
+
+    async def close(self) -> None:
+        """The transport closes the dialler."""
+
+
+def size_of(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """In bytes, names and values."""
+    return sum([len(name) + len(value) for name, value in headers])

@@ -1,0 +1,38 @@
+"""Pure: how fast results of late have come, by endpoint. By it work is claimed ahead: enough to keep busy, no more."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+MEMORY = 0.25  # seconds: what is so old counts a third
+AHEAD = 0.1  # seconds of work
+
+
+class Pace:
+    """Deliveries per second as an exponential average; times in seconds of a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._rates: dict[int, float] = {}
+        self._rate = 0.0
+        self._as_of = 0.0
+
+    def note(self, endpoints: Iterable[int], now: float) -> None:
+        """One endpoint for each delivery that has ended since the last call."""
+        fade = math.exp((self._as_of - now) / MEMORY)
+        self._as_of = now
+        self._rates = {endpoint: rate * fade for endpoint, rate in self._rates.items() if rate * fade * AHEAD >= 1}
+        counted = Counter(endpoints)
+        self._rate = self._rate * fade + counted.total() / MEMORY
+        for endpoint, count in counted.items():
+            self._rates[endpoint] = self._rates.get(endpoint, 0.0) + count / MEMORY
+
+    def ahead_in_all(self, now: float) -> int:
+        """How many deliveries this relay makes in ``AHEAD`` seconds, however many endpoints share them."""
+        return int(self._rate * math.exp((self._as_of - now) / MEMORY) * AHEAD)
+
+    def ahead(self, now: float) -> dict[int, int]:
+        """How many deliveries each endpoint takes in ``AHEAD`` seconds; only those that take any."""
+        fade = math.exp((self._as_of - now) / MEMORY) * AHEAD
+        return {endpoint: int(rate * fade) for endpoint, rate in self._rates.items() if rate * fade >= 1}

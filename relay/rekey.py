@@ -1,0 +1,64 @@
+"""Seal everything anew under the newest key: in small transactions, each of which stands, so one that was cut off goes on.
+
+Relays keep what they have loaded, and load either form; a row that does not decrypt is left as it is, and told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+
+from relay.database import query
+from relay.keyring import Keyring, Sealed, Unreadable, for_headers, for_secret
+
+Connection = psycopg.Connection[DictRow]
+
+BATCH = 100
+
+
+@dataclass
+class Done:
+    """How many were sealed anew; ``unreadable`` are public ids of endpoints."""
+
+    secrets: int = 0
+    headers: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def rekey(connection: Connection, keyring: Keyring, batch: int = BATCH) -> Done:
+    """All secrets and headers that are not under the newest key."""
+    done = Done()
+    done.secrets = _all(connection, keyring, "secrets", batch, done.unreadable)
+    done.headers = _all(connection, keyring, "headers", batch, done.unreadable)
+    return done
+
+
+def _all(connection: Connection, keyring: Keyring, what: str, batch: int, unreadable: list[str]) -> int:
+    total, after = 0, 0
+    while True:
+        with connection.transaction():
+            parameters = {"newest": keyring.newest, "after": after, "batch": batch}
+            rows = connection.execute(query(f"rekey.old_{what}"), parameters).fetchall()
+            for row in rows:
+                after = row["id"]
+                if _again(connection, keyring, what, row):
+                    total += 1
+                elif row["public_id"] not in unreadable:
+                    unreadable.append(row["public_id"])
+        if len(rows) < batch:
+            return total
+
+
+def _again(connection: Connection, keyring: Keyring, what: str, row: dict[str, Any]) -> bool:
+    context = for_secret(row["endpoint_id"], row["id"]) if what == "secrets" else for_headers(row["id"])
+    try:
+        text = keyring.open(Sealed(row["key_id"], row["ciphertext"]), context)
+    except Unreadable:
+        return False
+    sealed = keyring.seal(text, context)
+    parameters = {"id": row["id"], "key_id": sealed.key_id, "ciphertext": sealed.ciphertext}
+    connection.execute(query(f"rekey.renew_{what}"), parameters)
+    return True

@@ -1,0 +1,72 @@
+"""How much more work this relay takes on: enough to keep its requests going, bounded by number and by bytes.
+
+An endpoint may have here what may be in flight, and as many again that wait or are not recorded yet; or, where it is quick, what
+it takes in a tenth of a second (pace.py), so that statements are large and few. Source: mechanisms "Rules" 2.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from relay.config import Settings
+from relay.directory import Directory
+from relay.lanes import Lanes
+from relay.model import Endpoint, Result, Room
+from relay.pace import Pace
+
+
+class Rooms:
+    """Room of one relay, over all its tenures."""
+
+    def __init__(self, settings: Settings, lanes: Lanes, directory: Directory) -> None:
+        self._most = 2 * settings.max_in_flight
+        self._most_bytes = int(settings.max_queued_bytes)
+        self._endpoint_room = 2 * endpoint_room(settings)
+        self._lanes = lanes
+        self._directory = directory
+        self._pace = Pace()
+
+    def recorded(self, batch: Sequence[Result]) -> None:
+        self._pace.note((result.delivery.endpoint.id for result in batch), time.monotonic())
+
+    def room(self) -> Room:
+        """What there is now."""
+        now = time.monotonic()
+        ahead, busy = self._pace.ahead(now), self._lanes.busy
+        left = {e: max(0, self._reach(self._directory.known[e], ahead) - busy.get(e, 0)) for e in busy.keys() | ahead.keys()}
+        capacity = max(0, self._limit(now) - self._lanes.outstanding)
+        return Room(capacity, self._endpoint_room, left, max(0, self._most_bytes - self._lanes.size))
+
+    def is_roomy(self) -> bool:
+        """Whether a quarter of it is free, of number and bytes: work is claimed in batches, not one by one."""
+        limit = self._limit(time.monotonic())
+        return limit - self._lanes.outstanding >= max(1, limit // 4) and self._lanes.size * 4 <= self._most_bytes * 3
+
+    def is_crowded(self) -> bool:
+        """Whether every known endpoint has less than a quarter of its room left."""
+        ahead, busy, known = self._pace.ahead(time.monotonic()), self._lanes.busy, self._directory.known.values()
+        return bool(known) and all(
+            reach - busy.get(e.id, 0) < max(1, reach // 4) for e, reach in ((e, self._reach(e, ahead)) for e in known)
+        )
+
+    def has_full(self, room: Room) -> bool:
+        """Whether some endpoint has none at all: more may be parked for it."""
+        return room.size <= 0 or any(left <= 0 for left in room.left.values())
+
+    def widest(self, room: Room) -> int:
+        """The most deliveries that any one endpoint could be given; those not known here have all of their room."""
+        known = self._directory.known.values()
+        return max((room.left.get(e.id, 2 * e.max_in_flight) for e in known), default=self._endpoint_room)
+
+    def _limit(self, now: float) -> int:
+        return self._most + self._pace.ahead_in_all(now)
+
+    @staticmethod
+    def _reach(endpoint: Endpoint, ahead: dict[int, int]) -> int:
+        return endpoint.max_in_flight + max(endpoint.max_in_flight, ahead.get(endpoint.id, 0))
+
+
+def endpoint_room(settings: Settings) -> int:
+    """Requests in flight to one endpoint that says nothing itself: a quarter, so that three hanging ones leave room."""
+    return max(1, settings.max_in_flight // 4)

@@ -1,0 +1,128 @@
+"""How much work a relay takes on: pace, room by number and by bytes."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config import Settings, load
+from relay.directory import Defaults, Directory
+from relay.keyring import Keyring
+from relay.lanes import Lanes
+from relay.model import Delivery, Endpoint, Result, State
+from relay.pace import AHEAD, MEMORY, Pace
+from relay.record import array, texts
+from relay.rooms import Rooms
+from tests.keys import KEY
+from tests.unit.making import a_delivery, an_endpoint, an_event, an_outcome
+
+
+def settings(**given: str) -> Settings:
+    return load(DATABASE_URL="postgresql://localhost/x", **{f"ROWHOOK_{name.upper()}": value for name, value in given.items()})
+
+
+class Here:
+    """Rooms with endpoints that the directory knows."""
+
+    def __init__(self, *endpoints: Endpoint, **given: str) -> None:
+        asked = settings(**given)
+        self.lanes = Lanes(asked.max_in_flight)
+        directory = Directory(Defaults((timedelta(seconds=1),), 15.0, 10), Keyring.parse(KEY))
+        directory.known.update({endpoint.id: endpoint for endpoint in endpoints})
+        self.rooms = Rooms(asked, self.lanes, directory)
+
+    def offer(self, *deliveries: Delivery) -> None:
+        for delivery in deliveries:
+            self.lanes.offer(delivery)
+
+
+def test_room_is_twice_what_may_be_in_flight() -> None:
+    room = Here(max_in_flight="40").rooms.room()
+    assert (room.capacity, room.endpoint_room, dict(room.left)) == (80, 20, {})
+
+
+def test_what_is_outstanding_takes_room_in_all_and_of_its_endpoint() -> None:
+    endpoint = an_endpoint(1, max_in_flight=3)
+    here = Here(endpoint, max_in_flight="40")
+    here.offer(*(a_delivery(n, endpoint) for n in range(5)))
+    room = here.rooms.room()
+    assert (room.capacity, dict(room.left)) == (75, {1: 1})
+    assert here.rooms.is_crowded() is False
+    here.offer(a_delivery(6, endpoint))
+    assert dict(here.rooms.room().left) == {1: 0}
+    assert here.rooms.is_crowded()
+    assert here.rooms.has_full(here.rooms.room())
+
+
+def test_a_quick_endpoint_is_claimed_ahead_for_and_a_slow_one_is_not() -> None:
+    quick, slow = an_endpoint(1, max_in_flight=10), an_endpoint(2, max_in_flight=10)
+    here = Here(quick, slow, max_in_flight="40")
+    delivery = a_delivery(1, quick)
+    here.offer(a_delivery(2, slow))
+    here.rooms.recorded([Result(delivery, an_outcome(200), State.DELIVERED)] * 1000)
+    room = here.rooms.room()
+    assert 300 < room.left[1] <= 10 + 1000 / MEMORY * AHEAD, "of 1,000 in a moment: what comes in a tenth of a second"
+    assert room.left[2] == 19
+    assert room.capacity > 300
+
+
+def test_bytes_bound_what_is_here_and_an_event_counts_once() -> None:
+    endpoints = [an_endpoint(n, max_in_flight=10) for n in (1, 2, 3)]
+    here = Here(*endpoints, max_queued_bytes="1000")
+    event = an_event(1, b"x" * 600)
+    deliveries = [a_delivery(n, endpoint)._replace(event=event) for n, endpoint in enumerate(endpoints)]
+    here.offer(*deliveries)
+    assert (here.lanes.size, here.rooms.room().size) == (600, 400)
+    assert here.rooms.is_roomy()
+    here.offer(a_delivery(9, endpoints[0])._replace(event=an_event(2, b"x" * 600)))
+    assert (here.lanes.size, here.rooms.room().size, here.rooms.is_roomy()) == (1200, 0, False)
+    assert here.rooms.has_full(here.rooms.room())
+    assert event.body.endswith(b"x}")
+    for delivery in deliveries:
+        here.lanes.settled(delivery)
+    assert here.lanes.size == 600, "the body was made and counts as it did"
+
+
+@pytest.mark.parametrize(("text", "found"), [("64MiB", 64 * 2**20), ("5000", 5000), ("1GB", 10**9)])
+def test_queued_bytes_take_units(text: str, found: int) -> None:
+    assert settings(max_queued_bytes=text).max_queued_bytes == found
+
+
+def test_pace_fades() -> None:
+    pace, now = Pace(), time.monotonic()
+    pace.note([1] * 1000 + [2], now)
+    assert pace.ahead(now) == {1: int(1000 / MEMORY * AHEAD)}, "one delivery is no pace"
+    assert pace.ahead(now + MEMORY)[1] == pytest.approx(1000 / MEMORY * AHEAD / 2.718, rel=0.01)
+    assert pace.ahead(now + 100 * MEMORY) == {}
+    pace.note([], now + 100 * MEMORY)
+    assert pace._rates == {}, "forgotten"
+
+
+def test_pace_finds_a_steady_rate() -> None:
+    pace = Pace()
+    for step in range(400):
+        pace.note([7] * 50, step * 0.01)
+    assert pace.ahead(4.0)[7] == pytest.approx(5000 * AHEAD, rel=0.05)
+
+
+def test_many_endpoints_share_one_pace() -> None:
+    pace = Pace()
+    for step in range(400):
+        pace.note(range(step % 20, 1000, 20), step * 0.01)
+    assert pace.ahead(4.0) == {}, "five a second each: none in a tenth"
+    assert pace.ahead_in_all(4.0) == pytest.approx(5000 * AHEAD, rel=0.05)
+
+
+@given(st.lists(st.none() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()))
+def test_arrays_of_numbers(values: list[float | None]) -> None:
+    found = array(values)[1:-1].split(",") if values else []
+    assert found == ["NULL" if value is None else str(value) for value in values]
+
+
+def test_arrays_of_texts() -> None:
+    assert texts([None, "NULL", "", 'a "b" \\c', "{x,y}", None]) == r'{NULL,"NULL","","a \"b\" \\c","{x,y}",NULL}'
+    assert texts([]) == "{}"
