@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 MOST_EVENTS = 1000  # a chunk: one short transaction
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
-STUCK_AFTER = 0.05  # without room for so long events are parked rather than kept waiting
+# Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
+STUCK_AFTER, CROWDED_AFTER = 0.05, 0.25
 
 
 class Due:
@@ -232,10 +233,11 @@ class Tenure:
             return self._rooms.room(), MOST_EVENTS
         await self._wait_for_room()
         try:
-            async with asyncio.timeout(STUCK_AFTER):
+            async with asyncio.timeout(CROWDED_AFTER):
                 while self._rooms.is_crowded():
                     self._freed.clear()
-                    await self._freed.wait()
+                    async with asyncio.timeout(STUCK_AFTER):
+                        await self._freed.wait()
         except TimeoutError:
             return self._rooms.room(), MOST_EVENTS
         room = self._rooms.room()
