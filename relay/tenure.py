@@ -226,11 +226,9 @@ class Tenure:
     async def _room_for_events(self) -> tuple[Room, int]:
         """Room, and how many events to look for.
 
-        Alone, as many as can be leased: parking costs a second look-up. With peers, and after a while without room,
-        more: the rest is parked.
+        Alone, as many as can be leased: parking costs a second look-up. With peers, as many again for each; after a while
+        without room, more: the rest is parked.
         """
-        if self._peers:
-            return self._rooms.room(), MOST_EVENTS
         await self._wait_for_room()
         try:
             async with asyncio.timeout(CROWDED_AFTER):
@@ -243,7 +241,8 @@ class Tenure:
         room = self._rooms.room()
         widest = self._rooms.widest(room) or MOST_EVENTS
         by_size = room.size / max(1.0, self._bytes_of_event)
-        return room, max(1, int(min(MOST_EVENTS, room.capacity / max(1.0, self._fanout), widest, by_size)))
+        fits = min(room.capacity / max(1.0, self._fanout), widest, by_size)
+        return room, max(1, int(min(MOST_EVENTS, fits * (1 + self._peers))))
 
     def wind_up(self) -> None:
         """Take no new work; the loops end at their next step."""
