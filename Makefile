@@ -1,7 +1,8 @@
 # make demo    the whole thing on an embedded Postgres, with a receiver that verifies
 # make test    every check and every test that this machine has the tools for
 # make check   formatting, lint, types, and who may import whom
-# make bench   all benchmarks
+# make bench   all benchmarks, a quick size each, in some twelve minutes; rewrites the tables of docs/performance.md
+# make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
 # make clean   remove what these made
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; otherwise the first of these that is 3.11 or newer.
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 CODE = $(wildcard relay benchmarks tests)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-full clean
 
 demo: .venv/.installed-demo
 	$(BIN)/rowhook demo $(DEMO)
@@ -36,7 +37,10 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports
 
 bench: .venv/.installed-dev
-	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks --quick --write-docs $(BENCH)
+
+bench-full: .venv/.installed-dev
+	$(BIN)/python -m benchmarks --full --write-docs $(BENCH)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,10 +1,13 @@
-"""How long after a commit has returned to its writer the receiver has the whole request.
+"""How long after a row's commit the receiver has the whole request.
 
-One psycopg connection inserts single rows at 20/s (full size: at 200/s too), spaced with some jitter. The baseline is the
-least that could do the job: a row trigger with a NOTIFY each, and a program that LISTENs and posts at once with aiohttp,
-without a signature, a record or a retry. It often posts before the commit has returned to the writer (a negative time), so
-the median is also given from the moment the INSERT was sent. Both run all the time, on databases of one server; rounds of
-inserts alternate.
+Time runs from the moment the writer sent COMMIT, on either path and by the clock that all processes of a machine share. The
+flush is in both, and the INSERT with its triggers in neither (see `writers`). Counted from COMMIT's return, the baseline is
+often negative, as it posts before the writer hears of the commit; that median is given too, and it flatters nobody: without the
+flush that both share, ratios are larger. One psycopg connection inserts single rows, spaced with some jitter.
+
+The baseline is the least that could do the job: a row trigger with a NOTIFY each, and a program that LISTENs and posts at once
+with aiohttp, without a signature, a record or a retry. Both run all the time, on databases of one server; rounds of inserts
+alternate. The note says which rate was kept: at 1,000/s a row has 1 ms for its three round trips and its flush.
 """
 
 from __future__ import annotations
@@ -27,12 +30,12 @@ from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.programs import RelayProcess, program
 from benchmarks.server import CAPTURE, Server, add_endpoint
 
-RATES = {Size.TINY: (20,), Size.QUICK: (20,), Size.NORMAL: (20,), Size.FULL: (20, 200)}
+RATES = {Size.TINY: (20,), Size.QUICK: (20, 200, 1000), Size.NORMAL: (20, 200, 1000), Size.FULL: (20, 200, 1000)}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 5}
-SECONDS = {Size.TINY: 1.0, Size.QUICK: 5.0, Size.NORMAL: 10.0, Size.FULL: 10.0}
+SECONDS = {Size.TINY: 1.0, Size.QUICK: 3.0, Size.NORMAL: 10.0, Size.FULL: 10.0}
 WARM_UP = 2.0
 ARRIVE_WITHIN = 30.0
-BAR = Bar("value", "<=", 20.0)
+BAR = Bar("ratio", "<=", 2.0)
 
 INSERT = "INSERT INTO expenses (user_id, category_id, amount, notes) VALUES (7, 3, 99.50, %s)"
 AGAINST = "LISTEN and aiohttp, nothing else"
@@ -40,13 +43,14 @@ AGAINST = "LISTEN and aiohttp, nothing else"
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Milliseconds to the receipt of each row's request, since its INSERT was sent and since its commit had returned."""
+    """Milliseconds to each row's request since COMMIT was sent and since it had returned; rows per second that were written."""
 
     sent: list[float]
-    committed: list[float]
+    returned: list[float]
+    rate: float
 
     def percentile(self, p: int) -> float:
-        return quantiles(self.committed, n=100, method="inclusive")[p - 1]
+        return quantiles(self.sent, n=100, method="inclusive")[p - 1]
 
 
 class Path:
@@ -60,16 +64,20 @@ class Path:
     def round(self, rate: float, seconds: float) -> Times:
         """Each row's milliseconds to its receipt."""
         sent: dict[int, float] = {}
-        committed: dict[int, float] = {}
+        returned: dict[int, float] = {}
         start = due = time.monotonic()
         while (due := due + random.uniform(0.8, 1.2) / rate) < start + seconds:
             time.sleep(max(0.0, due - time.monotonic()))
             number = next(self._numbers)
-            sent[number] = time.clock_gettime(time.CLOCK_MONOTONIC)
+            self._connection.execute("BEGIN")
             self._connection.execute(INSERT, [f"bench-{number}"])
-            committed[number] = time.clock_gettime(time.CLOCK_MONOTONIC)
-        arrived = self._journal(set(committed))
-        return Times(*([1000 * (arrived[number] - at) for number, at in since.items()] for since in (sent, committed)))
+            sent[number] = time.monotonic()
+            self._connection.execute("COMMIT")
+            returned[number] = time.monotonic()
+        kept = len(sent) / (max(returned.values()) - start)
+        arrived = self._journal(set(sent))
+        since_sent, since_returned = ([1000 * (arrived[n] - at) for n, at in since.items()] for since in (sent, returned))
+        return Times(since_sent, since_returned, kept)
 
     def _journal(self, wanted: set[int]) -> dict[int, float]:
         """When each number came first; a repeat would be another attempt."""
@@ -107,12 +115,14 @@ def _at_rate(rate: int, rounds: int, seconds: float, relay: Path, baseline: Path
         values, baselines = ([of(times) for times in found[path]] for path in (relay, baseline))
         return figure("latency", f"{metric} at {rate}/s", "ms", values, AGAINST, baselines, bar, note)
 
-    rows = sum(len(times.committed) for times in found[relay])
+    rows = sum(len(times.sent) for times in found[relay])
+    kept, other_kept = (median(times.rate for times in found[path]) for path in (relay, baseline))
+    note = f"{rows} rows in {rounds} rounds; written at {kept:,.0f}/s, for the baseline at {other_kept:,.0f}/s"
     return [
-        compared("p50", lambda times: times.percentile(50), BAR, f"{rows} rows in {rounds} rounds"),
+        compared("p50", lambda times: times.percentile(50), BAR, note),
         compared("p90", lambda times: times.percentile(90)),
         compared("p99", lambda times: times.percentile(99)),
-        compared("p50 since the INSERT was sent", lambda times: median(times.sent)),
+        compared("p50 since COMMIT returned", lambda times: median(times.returned)),
     ]
 
 

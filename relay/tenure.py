@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 MOST_EVENTS = 1000  # a chunk: one short transaction
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
-STUCK_AFTER = 0.05  # without room for so long events are parked rather than kept waiting
+# Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
+STUCK_AFTER, CROWDED_AFTER = 0.05, 0.25
 
 
 class Due:
@@ -225,23 +226,23 @@ class Tenure:
     async def _room_for_events(self) -> tuple[Room, int]:
         """Room, and how many events to look for.
 
-        Alone, as many as can be leased: parking costs a second look-up. With peers, and after a while without room,
-        more: the rest is parked.
+        Alone, as many as can be leased: parking costs a second look-up. With peers, as many again for each; after a while
+        without room, more: the rest is parked.
         """
-        if self._peers:
-            return self._rooms.room(), MOST_EVENTS
         await self._wait_for_room()
         try:
-            async with asyncio.timeout(STUCK_AFTER):
+            async with asyncio.timeout(CROWDED_AFTER):
                 while self._rooms.is_crowded():
                     self._freed.clear()
-                    await self._freed.wait()
+                    async with asyncio.timeout(STUCK_AFTER):
+                        await self._freed.wait()
         except TimeoutError:
             return self._rooms.room(), MOST_EVENTS
         room = self._rooms.room()
         widest = self._rooms.widest(room) or MOST_EVENTS
         by_size = room.size / max(1.0, self._bytes_of_event)
-        return room, max(1, int(min(MOST_EVENTS, room.capacity / max(1.0, self._fanout), widest, by_size)))
+        fits = min(room.capacity / max(1.0, self._fanout), widest, by_size)
+        return room, max(1, int(min(MOST_EVENTS, fits * (1 + self._peers))))
 
     def wind_up(self) -> None:
         """Take no new work; the loops end at their next step."""

@@ -1,1 +1,2 @@
 DROP TABLE rowhook.event;
+DROP TYPE rowhook.event_op;

@@ -34,7 +34,7 @@ AS $fn$
     SELECT e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
       FROM %2$s
      CROSS JOIN LATERAL (
-           SELECT 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
+           SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
                   rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
      WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
      ORDER BY coalesce(n.i, o.i);$sql$,

@@ -107,7 +107,6 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("endpoint", "timeout_is_positive", {"timeout": "0"}),
     ("endpoint", "timeout_is_positive", {"timeout": "-1 s"}),
     ("endpoint", "max_in_flight_is_positive", {"max_in_flight": 0}),
-    ("event", "op_known", {"op": "upsert"}),
     ("instance", "id_is_positive", {"id": 0}),
     ("instance", "state_known", {"state": "zombie"}),
     ("instance", "dead_has_end", {"state": "dead"}),
@@ -268,6 +267,11 @@ SELECT 'schema' WHERE obj_description('rowhook'::regnamespace, 'pg_namespace') I
 UNION ALL
 SELECT 'doorbell' WHERE obj_description('rowhook.doorbell'::regclass, 'pg_class') IS NULL
 """
+
+
+def test_an_event_comes_about_in_known_ways_only(conn: Connection) -> None:
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation, match="event_op"):
+        conn.execute("INSERT INTO rowhook.event (op, type) VALUES ('upsert', 'a.b')")
 
 
 def test_everything_in_the_schema_says_what_it_is(conn: Connection, finmind: str) -> None:

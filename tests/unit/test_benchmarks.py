@@ -23,7 +23,7 @@ PROMISED = {"bench", "metric", "value", "unit", "baseline", "ratio"}
         ("idle", {"queries/s", "% of a core", "bytes/s"}),
         ("latency", {"ms"}),
         ("peers", {"deliveries/s"}),
-        ("writers", {"tps", "µs/insert"}),
+        ("writers", {"tps", "µs/row"}),
     ],
 )
 def test_a_bench_runs_and_prints_an_object_per_line(name: str, units: set[str]):
