@@ -102,7 +102,8 @@ def migrate(dsn: str) -> list[str]:
         try:
             with _changing(backend):
                 for migration in pending:
-                    migration.process_steps(backend, "apply")
+                    with _pinned(backend):
+                        migration.process_steps(backend, "apply")
                     backend.mark_one(migration, log=False)
         except psycopg.errors.DuplicateSchema as error:
             raise ConfigError(
@@ -118,7 +119,8 @@ def rollback(dsn: str) -> list[str]:
         applied = list(backend.to_rollback(_migrations()))
         with _changing(backend):
             for migration in applied:
-                migration.process_steps(backend, "rollback")
+                with _pinned(backend):
+                    migration.process_steps(backend, "rollback")
                 backend.unmark_one(migration, log=False)
         return [migration.id for migration in applied]
 
@@ -173,6 +175,16 @@ def _changing(backend: PostgresqlPsycopgBackend) -> Iterator[None]:
                 "wait for it, or run: yoyo break-lock",
             )
         yield
+
+
+@contextlib.contextmanager
+def _pinned(backend: PostgresqlPsycopgBackend) -> Iterator[None]:
+    """Without the schemas of the session's search_path: a function or operator that somebody put there would run as whoever migrates."""
+    connection = backend.connection
+    (path,) = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+    connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+    yield
+    connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def _pass_on(notice: psycopg.errors.Diagnostic) -> None:
