@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 Connection = psycopg.Connection[DictRow]
 Say = Callable[[str], None]
 
+_PINNED = "SET LOCAL search_path = pg_catalog, pg_temp"
 LOCK_TIMEOUT = "2s"  # writers queue behind us for as long, at most
 PATIENCE = 10.0
 PAUSE = 0.5  # who queued behind us goes first
@@ -169,7 +170,7 @@ def _holders(connection: Connection, table: Table) -> str:
 def _pinned(connection: Connection, *, force_rollback: bool = False) -> Iterator[None]:
     """A transaction without the session's search_path: what others put into its schemas must not run as whoever captures."""
     with connection.transaction(force_rollback=force_rollback):
-        connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        connection.execute(_PINNED)
         yield
 
 

@@ -19,7 +19,8 @@ from tests.sql.conftest import Events, one
 
 RELATIONS = """
 SELECT c.oid::regclass::text, c.relkind::text,
-       ARRAY(SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1)
+       ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1)
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname IN ('rowhook', 'public') AND c.relkind IN ('r', 'p', 'v', 'S') ORDER BY 1
 """
@@ -117,17 +118,16 @@ def allowed(connection: Connection, statement: str) -> bool:
             connection.execute(statement.encode())
     except psycopg.errors.InsufficientPrivilege:
         return False
-    except psycopg.Error as error:
-        assert error.sqlstate and not error.sqlstate.startswith("42601"), f"{statement}: {error}"
+    except psycopg.errors.SyntaxError:
+        raise
+    except psycopg.Error:
+        pass
     return True
 
 
 def verbs(connection: Connection, name: str, kind: str, columns: list[str]) -> Iterable[str]:
     """What may be done to a relation, by trying all of it."""
-    if kind == "v":
-        tried = {"SELECT": ON_TABLES["SELECT"]}
-    else:
-        tried = ON_SEQUENCES if kind == "S" else ON_TABLES
+    tried = {"v": {"SELECT": ON_TABLES["SELECT"]}, "S": ON_SEQUENCES}.get(kind, ON_TABLES)
     yield from (verb for verb, statement in tried.items() if allowed(connection, statement.format(name)))
     if kind in "rp":
         settable = [c for c in columns if allowed(connection, f'UPDATE {name} SET "{c}" = DEFAULT WHERE false')]
