@@ -182,7 +182,7 @@ def _changing(backend: PostgresqlPsycopgBackend) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _pinned(backend: PostgresqlPsycopgBackend) -> Iterator[None]:
-    """Without the session's search_path: a function or operator that others put into its schemas would run as whoever migrates."""
+    """Without the session's search_path: what others put into its schemas must not run as whoever migrates."""
     connection = backend.connection
     (path,) = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
     connection.execute(_PINNED)
