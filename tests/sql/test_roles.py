@@ -6,7 +6,9 @@ Logins are members of the roles, as an operator's are.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +18,8 @@ from relay.migrations import known_ids, migrate, rollback
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
 from tests.sql.conftest import Events, one
+
+DOCS = Path(__file__).parents[2] / "docs" / "security.md"
 
 RELATIONS = """
 SELECT c.oid::regclass::text, c.relkind::text,
@@ -188,6 +192,20 @@ def test_no_view_shows_a_secret(conn: Connection, finmind: str, as_role: Callabl
         shown = str(reader.execute(sql.SQL("SELECT v::text FROM {} AS v").format(sql.SQL(view))).fetchall())
         assert "example.com" in shown or "expense.created" in shown
         assert "whsec_" not in shown and "bm90" not in shown
+
+
+def test_the_rights_that_the_docs_name_are_those_that_emit_needs(
+    conn: Connection, connect: Connect, events: Events, new_role: Callable[..., str]
+) -> None:
+    (grants,) = re.findall(r"(?m)^    GRANT USAGE ON SCHEMA rowhook TO app;(?:\n    .*)+", DOCS.read_text())
+    app = new_role()
+    assert grants.count(" TO app;") == 4
+    for grant in grants.replace(" TO app;", f" TO {app};").split(";")[:-1]:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connect(user=app).execute("SELECT rowhook.emit('order.shipped', '{}')")
+        conn.execute(grant)
+    connect(user=app).execute("SELECT rowhook.emit('order.shipped', '{}')")
+    assert [event.type for event in events()] == ["order.shipped"]
 
 
 FORGERY = """
