@@ -19,7 +19,7 @@ from tests.sql.conftest import Event, Events, Mutate, one
 SECRET = "whsec_bm90LWZvci10YWJsZS1vd25lcnMtbm90LWZvci10aGVt"
 KEPT = f"""
 INSERT INTO rowhook.endpoint (url) VALUES ('https://example.com/');
-INSERT INTO rowhook.secret (endpoint_id, value) VALUES (1, '{SECRET}');
+INSERT INTO rowhook.secret (endpoint_id, key_id, ciphertext) VALUES (1, '0123abcd', convert_to('{SECRET}', 'UTF8'));
 """
 
 
@@ -34,7 +34,7 @@ def owner(conn: Connection, connect: Connect, new_role: Callable[..., str]) -> C
 
 # --- casts -------------------------------------------------------------------------------------------------
 
-LEAK = "SELECT string_agg(value, ',') FROM rowhook.secret"
+LEAK = "SELECT string_agg(convert_from(ciphertext, 'UTF8'), ',') FROM rowhook.secret"
 TO_JSON = f"""
 CREATE TYPE mood AS ENUM ('glad');
 CREATE FUNCTION leak(mood) RETURNS json LANGUAGE plpgsql AS $fn$ BEGIN RETURN to_json(({LEAK})); END $fn$;

@@ -177,7 +177,9 @@ def test_of_the_record_of_migrations_a_relay_reads_the_names(dsn: str, as_role: 
 def test_no_view_shows_a_secret(conn: Connection, finmind: str, as_role: Callable[[str], Connection]) -> None:
     conn.execute("""
         INSERT INTO rowhook.endpoint (url) VALUES ('https://example.com/');
-        INSERT INTO rowhook.secret (endpoint_id, value) VALUES (1, 'whsec_bm90LWZvci1yZWFkZXJzLW5vdC1mb3ItcmVhZGVycw==');
+        INSERT INTO rowhook.secret (endpoint_id, key_id, ciphertext) VALUES (1, '0123abcd', decode(repeat('c0ffee', 20), 'hex'));
+        UPDATE rowhook.endpoint
+           SET header_names = '{X-Own}', headers_key_id = '0123abcd', headers = decode(repeat('c0ffee', 20), 'hex');
         INSERT INTO users (email, password_hash) VALUES ('a@example.com', 'x');
         INSERT INTO expenses (user_id, amount) VALUES (1, 1);
         INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, ended_at)
@@ -191,7 +193,7 @@ def test_no_view_shows_a_secret(conn: Connection, finmind: str, as_role: Callabl
     for view in views:
         shown = str(reader.execute(sql.SQL("SELECT v::text FROM {} AS v").format(sql.SQL(view))).fetchall())
         assert "example.com" in shown or "expense.created" in shown
-        assert "whsec_" not in shown and "bm90" not in shown
+        assert "0123abcd" not in shown and "c0ffee" not in shown
 
 
 def test_the_rights_that_the_docs_name_are_those_that_emit_needs(
