@@ -613,6 +613,20 @@ $$;
 
 COMMENT ON FUNCTION rowhook.json_casts(source regclass) IS 'User-defined casts to json that capturing a table would run';
 
+CREATE FUNCTION rowhook.keep_tenant() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'RH001',
+        MESSAGE = format('endpoint %s keeps its tenant (%s): what waits for it and what may be replayed is that one''s', OLD.public_id,
+                         coalesce(quote_literal(OLD.tenant), 'none: all of them')),
+        HINT = format('Add another endpoint for tenant %L, and remove this one', NEW.tenant);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.keep_tenant() IS 'Trigger function of rowhook.endpoint: refuse another tenant';
+
 CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1545,6 +1559,8 @@ ALTER INDEX rowhook.event_pkey ATTACH PARTITION rowhook.event_0_pkey;
 
 ALTER INDEX rowhook.event_by_transaction ATTACH PARTITION rowhook.event_0_xid_id_idx;
 
+CREATE TRIGGER keep_tenant BEFORE UPDATE OF tenant ON rowhook.endpoint FOR EACH ROW WHEN (((new.tenant IS NOT NULL) AND (new.tenant IS DISTINCT FROM old.tenant))) EXECUTE FUNCTION rowhook.keep_tenant();
+
 CREATE TRIGGER rowhook_update AFTER UPDATE ON rowhook.probe FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_probe();
 
 ALTER TABLE ONLY rowhook.secret
@@ -1598,6 +1614,8 @@ REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text,
 REVOKE ALL ON FUNCTION rowhook.join_capture_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.json_casts(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.keep_tenant() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.key_sql(row_name text, columns text[]) FROM PUBLIC;
 

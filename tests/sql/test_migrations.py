@@ -149,14 +149,14 @@ def test_a_migration_that_fails_leaves_nothing_half_done(empty_dsn: str, folder:
 
     for path in aside.iterdir():
         path.rename(folder / path.name)
-    bad = folder / "0012-bad.sql"
-    bad.write_text("-- depends: 0011-roles\nCREATE TABLE rowhook.half (a int);\nSELECT 1 / 0;\nCREATE TABLE done ();\n")
+    bad = folder / "0999-bad.sql"
+    bad.write_text("-- depends: 0012-tenants\nCREATE TABLE rowhook.half (a int);\nSELECT 1 / 0;\nCREATE TABLE done ();\n")
     with pytest.raises(psycopg.errors.DivisionByZero):
         migrate(empty_dsn)
     assert (catalog(empty_dsn), applied(empty_dsn)) == (before, recorded)
 
-    bad.write_text("-- depends: 0011-roles\nCREATE TABLE rowhook.whole (a int);\n")
-    assert migrate(empty_dsn) == [*later, "0012-bad"]
+    bad.write_text("-- depends: 0012-tenants\nCREATE TABLE rowhook.whole (a int);\n")
+    assert migrate(empty_dsn) == [*later, "0999-bad"]
 
 
 def test_a_rollback_that_fails_leaves_everything(dsn: str, folder: Path) -> None:
