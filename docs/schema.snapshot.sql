@@ -207,9 +207,10 @@ CREATE FUNCTION rowhook.capture_owner() RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'rowhook_capture')
-                 AND pg_has_role(current_user, 'rowhook_capture', 'MEMBER')
-                THEN 'rowhook_capture' ELSE current_user::text END
+    -- Only once it has its rights: otherwise each captured write would fail.
+    SELECT coalesce((SELECT r.rolname::text FROM pg_roles AS r
+                      WHERE r.rolname = 'rowhook_capture' AND pg_has_role(current_user, r.oid, 'MEMBER')
+                        AND has_table_privilege(r.oid, 'rowhook.event', 'INSERT')), current_user::text)
 $$;
 
 COMMENT ON FUNCTION rowhook.capture_owner() IS 'Which role capture functions belong to';
@@ -469,6 +470,8 @@ CREATE FUNCTION rowhook.give_to_capture_owner(signature text) RETURNS void
 DECLARE
     _owner text := rowhook.capture_owner();
 BEGIN
+    -- A trigger function needs no EXECUTE to be run by its trigger; who has it could bind the function to a table of theirs.
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);
     IF _owner <> current_user THEN
         -- The new owner must be able to create in the schema at this moment, and at no other.
         EXECUTE format('GRANT CREATE ON SCHEMA rowhook TO %I', _owner);
@@ -479,6 +482,75 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.give_to_capture_owner(signature text) IS 'Make a trigger function belong to the role without power';
+
+CREATE FUNCTION rowhook.grant_record_to_relay() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _record record;
+BEGIN
+    -- The record of migrations, which a relay reads when it starts, is where new tables went when it was made.
+    FOR _record IN
+        SELECT c.oid::regclass AS name, n.nspname AS schema
+          FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.relname = '_yoyo_migration' AND c.relkind = 'r' AND c.relpersistence <> 't'
+           AND pg_has_role(current_user, c.relowner, 'USAGE')
+    LOOP
+        EXECUTE format('GRANT SELECT (migration_id) ON %s TO rowhook_relay', _record.name);
+        IF NOT has_schema_privilege('rowhook_relay', _record.schema, 'USAGE') THEN
+            BEGIN
+                EXECUTE format('GRANT USAGE ON SCHEMA %I TO rowhook_relay', _record.schema);
+            EXCEPTION WHEN insufficient_privilege THEN
+                RAISE WARNING 'role % may not let rowhook_relay into schema %, where the record of migrations is', current_user, _record.schema
+                    USING HINT = format('Let its owner run: GRANT USAGE ON SCHEMA %I TO rowhook_relay', _record.schema);
+            END;
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.grant_record_to_relay() IS 'Let rowhook_relay see which migrations were applied';
+
+CREATE FUNCTION rowhook.grant_to_roles() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _view regclass;
+BEGIN
+    IF to_regrole('rowhook_capture') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
+        GRANT INSERT ON rowhook.event, rowhook.capture_failure TO rowhook_capture;
+        GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;
+        GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json) TO rowhook_capture;
+    END IF;
+    IF to_regrole('rowhook_relay') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
+        -- Of an event nothing can be changed but, after a restore into another cluster, the transaction id.
+        GRANT SELECT, INSERT, UPDATE (xid) ON rowhook.event TO rowhook_relay;
+        GRANT SELECT, INSERT, UPDATE ON rowhook.endpoint, rowhook.secret, rowhook.delivery, rowhook.attempt TO rowhook_relay;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.instance TO rowhook_relay;
+        GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
+        GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
+        GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
+        GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
+        GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
+            rowhook.pattern_candidates(text) TO rowhook_relay;
+        PERFORM rowhook.grant_record_to_relay();
+    END IF;
+    IF to_regrole('rowhook_reader') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
+        -- A view reads its tables as its owner, but calls functions as who asks.
+        GRANT EXECUTE ON FUNCTION rowhook.public_id(text, timestamptz, bigint, smallint) TO rowhook_reader;
+        FOR _view IN SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'rowhook'::regnamespace AND c.relkind = 'v' LOOP
+            EXECUTE format('GRANT SELECT ON %s TO rowhook_reader', _view);
+        END LOOP;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.grant_to_roles() IS 'Every right that the three roles have in this database';
 
 CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text
     LANGUAGE sql STABLE
@@ -492,6 +564,31 @@ CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_na
 $_$;
 
 COMMENT ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) IS 'The INSERT that captures inserted or deleted rows';
+
+CREATE FUNCTION rowhook.join_capture_role() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- ALTER FUNCTION … OWNER needs membership, and from Postgres 16 on the SET option; who creates a role only gets ADMIN.
+    IF EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = 'rowhook_capture')
+       AND NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        EXECUTE format('GRANT rowhook_capture TO %I%s', current_user,
+            CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END);
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege OR invalid_grant_operation THEN
+        IF NOT pg_has_role(current_user, 'rowhook_capture', 'MEMBER') THEN
+            RAISE WARNING 'role % is not a member of rowhook_capture: capture functions belong to it, and what a table''s owner '
+                'defined (casts) runs with its rights', current_user
+                USING HINT = format('Let a superuser run: GRANT rowhook_capture TO %I; and then: SELECT rowhook.set_up_roles()', current_user);
+        END IF;
+    WHEN unique_violation THEN
+        NULL;  -- this role is migrating another database at the same moment
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.join_capture_role() IS 'Make the migrating role a member of rowhook_capture, so that it can give functions to it';
 
 CREATE FUNCTION rowhook.json_casts(source regclass) RETURNS TABLE(column_name text, type_name text, function_name text)
     LANGUAGE sql STABLE
@@ -516,6 +613,20 @@ $$;
 
 COMMENT ON FUNCTION rowhook.json_casts(source regclass) IS 'User-defined casts to json that capturing a table would run';
 
+CREATE FUNCTION rowhook.keep_tenant() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'RH001',
+        MESSAGE = format('endpoint %s keeps its tenant (%s): what waits for it and what may be replayed is that one''s', OLD.public_id,
+                         coalesce(quote_literal(OLD.tenant), 'none: all of them')),
+        HINT = format('Add another endpoint for tenant %L, and remove this one', NEW.tenant);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.keep_tenant() IS 'Trigger function of rowhook.endpoint: refuse another tenant';
+
 CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -528,6 +639,32 @@ CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION rowhook.key_sql(row_name text, columns text[]) IS 'SQL expression of a row key';
+
+CREATE FUNCTION rowhook.make_role(name text, otherwise text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = make_role.name) THEN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', make_role.name);
+    ELSIF EXISTS (SELECT FROM pg_roles AS r
+                   WHERE r.rolname = make_role.name
+                     AND (r.rolsuper OR r.rolcanlogin OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls
+                          OR EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid))) THEN
+        RAISE WARNING 'role % has powers beyond those that it is for', make_role.name
+            USING HINT = format('It should have no attribute (LOGIN, SUPERUSER, …) and be a member of no role: \du %s', make_role.name);
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE WARNING 'role % may not create role %: %', current_user, make_role.name, make_role.otherwise
+            USING HINT = format('Let a superuser run: CREATE ROLE %I NOLOGIN%s; and then: SELECT rowhook.set_up_roles()', make_role.name,
+                CASE WHEN make_role.name = 'rowhook_capture' THEN format('; GRANT rowhook_capture TO %I', current_user) ELSE '' END);
+    WHEN duplicate_object OR unique_violation THEN
+        NULL;  -- another database of this cluster made it at the same moment
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.make_role(name text, otherwise text) IS 'Make a NOLOGIN role, or say what is weaker without it';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -608,6 +745,31 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.ring() IS 'Wake the dispatcher, if it asked for it; call after the events were inserted';
+
+CREATE FUNCTION rowhook.set_up_roles() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _function regprocedure;
+BEGIN
+    PERFORM rowhook.make_role('rowhook_capture',
+        format('capture functions belong to %I, and what a table''s owner defined (casts) runs with its rights', current_user));
+    PERFORM rowhook.make_role('rowhook_relay', 'relays have to log in as a role that owns the schema, or has all rights on it');
+    PERFORM rowhook.make_role('rowhook_reader', 'who may only read has to be granted the views one by one');
+    PERFORM rowhook.join_capture_role();
+    PERFORM rowhook.grant_to_roles();
+    FOR _function IN
+        SELECT p.oid FROM pg_proc AS p
+         WHERE p.pronamespace = 'rowhook'::regnamespace AND p.prosecdef AND pg_has_role(current_user, p.proowner, 'USAGE')
+           AND pg_get_userbyid(p.proowner) <> rowhook.capture_owner()
+    LOOP
+        PERFORM rowhook.give_to_capture_owner(_function::text);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.set_up_roles() IS 'Make the roles that are missing, grant what they are for, give them the trigger functions; any time again';
 
 CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) RETURNS text
     LANGUAGE sql STABLE
@@ -1397,19 +1559,129 @@ ALTER INDEX rowhook.event_pkey ATTACH PARTITION rowhook.event_0_pkey;
 
 ALTER INDEX rowhook.event_by_transaction ATTACH PARTITION rowhook.event_0_xid_id_idx;
 
+CREATE TRIGGER keep_tenant BEFORE UPDATE OF tenant ON rowhook.endpoint FOR EACH ROW WHEN (((new.tenant IS NOT NULL) AND (new.tenant IS DISTINCT FROM old.tenant))) EXECUTE FUNCTION rowhook.keep_tenant();
+
 CREATE TRIGGER rowhook_update AFTER UPDATE ON rowhook.probe FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_probe();
 
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_endpoint_fkey FOREIGN KEY (endpoint_id) REFERENCES rowhook.endpoint(id);
 
 GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
+GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
+GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
 
+REVOKE ALL ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture_ddl(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture_is_whole(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture_mode(source regclass, key text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture_owner() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture_probe() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.captured_columns(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.changed(old_row json, new_row json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.changed(old_row json, new_row json) TO rowhook_capture;
 
+REVOKE ALL ON FUNCTION rowhook.check_columns(source regclass, option text, given text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.check_source(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.columns_of(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.give_to_capture_owner(signature text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.grant_record_to_relay() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.join_capture_role() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.json_casts(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.keep_tenant() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.key_sql(row_name text, columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.make_role(name text, otherwise text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.pattern_candidates(type text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_relay;
+GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_reader;
+
+REVOKE ALL ON FUNCTION rowhook.refuse(message text, hint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.ring() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_capture;
+GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.set_up_roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.singular(plural text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.table_label(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.trigger_names(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) FROM PUBLIC;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.attempt TO rowhook_relay;
 
 GRANT INSERT ON TABLE rowhook.capture_failure TO rowhook_capture;
 
+GRANT SELECT,UPDATE ON TABLE rowhook.cursor TO rowhook_relay;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.delivery TO rowhook_relay;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.endpoint TO rowhook_relay;
+
 GRANT INSERT ON TABLE rowhook.event TO rowhook_capture;
+GRANT SELECT,INSERT ON TABLE rowhook.event TO rowhook_relay;
+
+GRANT UPDATE(xid) ON TABLE rowhook.event TO rowhook_relay;
+
+GRANT SELECT ON TABLE rowhook.dead_letters TO rowhook_reader;
+
+GRANT SELECT ON TABLE rowhook.delivery_history TO rowhook_reader;
 
 GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;
+GRANT SELECT,UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
+
+GRANT SELECT ON TABLE rowhook.endpoint_health TO rowhook_reader;
+
+GRANT SELECT ON TABLE rowhook.event_trail TO rowhook_reader;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.instance TO rowhook_relay;
+
+GRANT UPDATE(rung_at) ON TABLE rowhook.probe TO rowhook_relay;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.secret TO rowhook_relay;
+
+GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;

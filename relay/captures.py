@@ -7,11 +7,12 @@ queue long.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 Connection = psycopg.Connection[DictRow]
 Say = Callable[[str], None]
 
+_PINNED = "SET LOCAL search_path = pg_catalog, pg_temp"
 LOCK_TIMEOUT = "2s"  # writers queue behind us for as long, at most
 PATIENCE = 10.0
 PAUSE = 0.5  # who queued behind us goes first
@@ -71,7 +73,8 @@ def find(connection: Connection, given: str) -> Table:
 
 
 def _unknown(connection: Connection, given: str) -> UserMistake:
-    labels = [row["label"] for row in connection.execute(query("capture.tables")).fetchall()]
+    with _pinned(connection):
+        labels = [row["label"] for row in connection.execute(query("capture.tables")).fetchall()]
     near = near_matches(given, labels)
     shown = repr(given if len(given) <= 80 else f"{given[:79]}…")
     if near:
@@ -101,13 +104,14 @@ def _plain(name: str) -> str:
 
 def current(connection: Connection, table: Table) -> DictRow | None:
     """The options in force; None for a table that is not captured."""
-    rows = connection.execute(query("capture.current"), {"table": table.oid}).fetchall()
+    with _pinned(connection):
+        rows = connection.execute(query("capture.current"), {"table": table.oid}).fetchall()
     return rows[0] if rows else None
 
 
 def plan(connection: Connection, table: Table, options: Options) -> DictRow:
     """What installing would come to (``result``) and its SQL; changes nothing."""
-    with connection.transaction(force_rollback=True):
+    with _pinned(connection, force_rollback=True):
         (row,) = connection.execute(query("capture.plan"), _parameters(connection, table, options)).fetchall()
     return row
 
@@ -142,7 +146,7 @@ def _patiently(connection: Connection, table: Table, name: str, parameters: Mapp
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            with connection.transaction():
+            with _pinned(connection):
                 connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
                 (row,) = connection.execute(query(name), parameters).fetchall()
             return str(row["result"])
@@ -157,8 +161,17 @@ def _patiently(connection: Connection, table: Table, name: str, parameters: Mapp
 
 
 def _holders(connection: Connection, table: Table) -> str:
-    rows = connection.execute(query("capture.holders"), {"table": table.oid}).fetchall()
+    with _pinned(connection):
+        rows = connection.execute(query("capture.holders"), {"table": table.oid}).fetchall()
     return ", ".join(row["holder"] for row in rows) or "by a transaction that has just ended"
+
+
+@contextlib.contextmanager
+def _pinned(connection: Connection, *, force_rollback: bool = False) -> Iterator[None]:
+    """A transaction without the session's search_path: what others put into its schemas must not run as whoever captures."""
+    with connection.transaction(force_rollback=force_rollback):
+        connection.execute(_PINNED)
+        yield
 
 
 def ensure(settings: Settings) -> None:

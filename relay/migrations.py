@@ -33,12 +33,15 @@ RECORD = "_yoyo_migration"  # the name that yoyo.ini gives as well
 _OURS = re.compile(r"\d{4}-[a-z0-9-]+")  # the application may use yoyo too, in the same table
 _LOCK = 0x526F77686F6F6B  # "Rowhook": the key of the advisory lock under which a database is migrated
 
+_PINNED = "SET LOCAL search_path = pg_catalog, pg_temp"
+
 _RECORD_SCHEMAS = f"""
-SELECT quote_ident(n.nspname)
+SELECT pg_catalog.quote_ident(n.nspname)
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relname = '{RECORD}' AND c.relkind = 'r' AND c.relpersistence <> 't'
- ORDER BY c.oid = pg_catalog.to_regclass('{RECORD}') DESC, n.nspname = 'public' DESC, n.nspname
+ ORDER BY c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('{RECORD}')::pg_catalog.oid DESC,
+          n.nspname = 'public' DESC, n.nspname
  LIMIT 1
 """  # noqa: S608 - a constant
 
@@ -102,7 +105,8 @@ def migrate(dsn: str) -> list[str]:
         try:
             with _changing(backend):
                 for migration in pending:
-                    migration.process_steps(backend, "apply")
+                    with _pinned(backend):
+                        migration.process_steps(backend, "apply")
                     backend.mark_one(migration, log=False)
         except psycopg.errors.DuplicateSchema as error:
             raise ConfigError(
@@ -118,7 +122,8 @@ def rollback(dsn: str) -> list[str]:
         applied = list(backend.to_rollback(_migrations()))
         with _changing(backend):
             for migration in applied:
-                migration.process_steps(backend, "rollback")
+                with _pinned(backend):
+                    migration.process_steps(backend, "rollback")
                 backend.unmark_one(migration, log=False)
         return [migration.id for migration in applied]
 
@@ -173,6 +178,16 @@ def _changing(backend: PostgresqlPsycopgBackend) -> Iterator[None]:
                 "wait for it, or run: yoyo break-lock",
             )
         yield
+
+
+@contextlib.contextmanager
+def _pinned(backend: PostgresqlPsycopgBackend) -> Iterator[None]:
+    """Without the session's search_path: what others put into its schemas must not run as whoever migrates."""
+    connection = backend.connection
+    (path,) = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+    connection.execute(_PINNED)
+    yield
+    connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def _pass_on(notice: psycopg.errors.Diagnostic) -> None:

@@ -3,11 +3,17 @@ DROP FUNCTION rowhook.capture_owner();
 DROP FUNCTION rowhook.public_id(text, timestamptz, bigint, smallint);
 DROP SCHEMA rowhook;
 
--- The role is the cluster's: it stays while another database still uses it.
+-- Roles are the cluster's: one stays while another database still uses it, or where this role may not drop it.
 DO $do$
+DECLARE
+    _role text;
 BEGIN
-    DROP ROLE IF EXISTS rowhook_capture;
-EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-    NULL;
+    FOREACH _role IN ARRAY '{rowhook_capture,rowhook_relay,rowhook_reader}'::text[] LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('DROP ROLE IF EXISTS %I', _role);
+        EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+            NULL;
+        END;
+    END LOOP;
 END
 $do$;

@@ -1,48 +1,12 @@
--- The schema, the role that owns trigger functions, and public ids.
+-- The schema, public ids, and to whom trigger functions belong.
 --
 -- Everything of Rowhook's lives in schema "rowhook"; the application's roles need no right on it, because the trigger
--- functions are SECURITY DEFINER. They belong to a NOLOGIN role which may only insert events and read the doorbell: a
--- table owner's own enum->json cast runs as the definer inside row_to_json, so a powerful owner would be an escalation.
--- Where the migrating role may not create roles, the functions belong to that role, and a WARNING says so.
+-- functions are SECURITY DEFINER. They belong to a NOLOGIN role which may only insert events and read the doorbell
+-- (0011-roles): a table owner's own enum->json cast runs as the definer inside row_to_json, so a powerful owner would be
+-- an escalation. Where there is no such role, they belong to the role that migrates or captures.
 
 CREATE SCHEMA rowhook;
 COMMENT ON SCHEMA rowhook IS 'Rowhook: committed rows become signed webhooks';
-
-DO $do$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
-        CREATE ROLE rowhook_capture NOLOGIN;
-    END IF;
-EXCEPTION
-    WHEN insufficient_privilege THEN
-        RAISE WARNING 'role % may not create roles: capture functions will belong to it', current_user
-            USING HINT = 'Let a superuser run: CREATE ROLE rowhook_capture NOLOGIN; GRANT rowhook_capture TO '
-                || quote_ident(current_user);
-    WHEN duplicate_object OR unique_violation THEN
-        NULL;  -- another database of this cluster made it at the same moment
-END
-$do$;
-
--- ALTER FUNCTION … OWNER needs membership, and from Postgres 16 on the SET option; who creates a role only gets ADMIN.
-DO $do$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture')
-       AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
-        EXECUTE format('GRANT rowhook_capture TO %I%s', current_user,
-            CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END);
-    END IF;
-EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation THEN
-    RAISE WARNING 'role % is not a member of rowhook_capture: capture functions will belong to it', current_user;
-END
-$do$;
-
-DO $do$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
-        GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
-    END IF;
-END
-$do$;
 
 CREATE FUNCTION rowhook.public_id(prefix text, made_at timestamptz, id bigint, slot smallint DEFAULT 0)
 RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -64,9 +28,10 @@ COMMENT ON FUNCTION rowhook.public_id(text, timestamptz, bigint, smallint) IS
 CREATE FUNCTION rowhook.capture_owner() RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'rowhook_capture')
-                 AND pg_has_role(current_user, 'rowhook_capture', 'MEMBER')
-                THEN 'rowhook_capture' ELSE current_user::text END
+    -- Only once it has its rights: otherwise each captured write would fail.
+    SELECT coalesce((SELECT r.rolname::text FROM pg_roles AS r
+                      WHERE r.rolname = 'rowhook_capture' AND pg_has_role(current_user, r.oid, 'MEMBER')
+                        AND has_table_privilege(r.oid, 'rowhook.event', 'INSERT')), current_user::text)
 $fn$;
 COMMENT ON FUNCTION rowhook.capture_owner() IS 'Which role capture functions belong to';
 
@@ -76,6 +41,8 @@ AS $fn$
 DECLARE
     _owner text := rowhook.capture_owner();
 BEGIN
+    -- A trigger function needs no EXECUTE to be run by its trigger; who has it could bind the function to a table of theirs.
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);
     IF _owner <> current_user THEN
         -- The new owner must be able to create in the schema at this moment, and at no other.
         EXECUTE format('GRANT CREATE ON SCHEMA rowhook TO %I', _owner);

@@ -78,11 +78,3 @@ BEGIN
     END LOOP;
 END
 $do$;
-
-DO $do$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
-        GRANT INSERT ON rowhook.event TO rowhook_capture;
-    END IF;
-END
-$do$;

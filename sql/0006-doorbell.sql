@@ -53,15 +53,3 @@ $fn$;
 COMMENT ON FUNCTION rowhook.capture_probe() IS 'Trigger function of rowhook.probe';
 
 CREATE TRIGGER rowhook_update AFTER UPDATE ON rowhook.probe FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_probe();
-
-DO $do$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
-        GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;
-        -- What PUBLIC has by default may have been revoked.
-        GRANT EXECUTE ON FUNCTION rowhook.ring() TO rowhook_capture;
-    END IF;
-END
-$do$;
-
-SELECT rowhook.give_to_capture_owner('rowhook.capture_probe()');

@@ -53,14 +53,6 @@ COMMENT ON COLUMN rowhook.capture_failure.op IS 'INSERT, UPDATE, DELETE or TRUNC
 COMMENT ON COLUMN rowhook.capture_failure.sqlstate IS 'Postgres'' error code';
 COMMENT ON COLUMN rowhook.capture_failure.message IS 'Postgres'' error message';
 
-DO $do$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
-        GRANT INSERT ON rowhook.capture_failure TO rowhook_capture;
-    END IF;
-END
-$do$;
-
 CREATE FUNCTION rowhook.changed(old_row json, new_row json) RETURNS json LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -77,14 +69,6 @@ AS $fn$
            END
 $fn$;
 COMMENT ON FUNCTION rowhook.changed(json, json) IS 'Old values of the columns that differ';
-
-DO $do$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rowhook_capture') THEN
-        GRANT EXECUTE ON FUNCTION rowhook.changed(json, json) TO rowhook_capture;
-    END IF;
-END
-$do$;
 
 CREATE FUNCTION rowhook.table_label(source regclass) RETURNS text LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp

@@ -9,10 +9,10 @@ from relay.errors import UserMistake
 
 # A first migration makes the schema rowhook, and its record's tables where new tables go.
 RIGHTS = """
-SELECT current_user AS role, current_database() AS database, coalesce(current_schema(), 'pg_catalog') AS schema,
-       has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
-       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create_tables
- WHERE to_regnamespace('rowhook') IS NULL
+SELECT current_user AS role, pg_catalog.current_database() AS database, coalesce(current_schema(), 'pg_catalog') AS schema,
+       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may_create_schemas,
+       coalesce(pg_catalog.has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create_tables
+ WHERE pg_catalog.to_regnamespace('rowhook') IS NULL
 """
 
 

@@ -94,7 +94,7 @@ def as_admin() -> Iterator[Connection]:
 
 def _prepare(connection: Connection, session: dict[str, str]) -> None:
     for name, value in {**FOR_BOTH, **session}.items():
-        connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
     check_schema(connection)
 
 

@@ -1,7 +1,8 @@
 -- name: find
--- By the search_path of a normal session: the one place where a name that a person typed becomes a table.
-SELECT c.oid, c.relname AS name, rowhook.table_label(c.oid::regclass) AS label
-  FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(name)s)
+-- By the search_path of a normal session: the one place where a name that a person typed becomes a table. That path may lead through
+-- other people's schemas, so no operator is left to it.
+SELECT c.oid, c.relname AS name, rowhook.table_label(c.oid::pg_catalog.regclass) AS label
+  FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%(name)s::pg_catalog.text)::pg_catalog.oid
 
 -- name: tables
 -- What could have been meant: the application's own tables.

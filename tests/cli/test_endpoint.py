@@ -230,10 +230,8 @@ def test_unknown_endpoints(rowhook: Rowhook, endpoint: str, command: str):
 
 
 def test_edit(rowhook: Rowhook, conn: Connection, endpoint: str, heard: Callable[[], int]):
-    edited = rowhook(
-        "endpoint", "edit", endpoint, "--events", "bill.*", "--tenant", "9", "--retry", "patient", "--json", ok=True
-    ).json
-    assert (edited["events"], edited["tenant"], edited["retry"]) == (["bill.*"], "9", "5s,5min,30min,2h,5h,10h,10h")
+    edited = rowhook("endpoint", "edit", endpoint, "--events", "bill.*", "--retry", "patient", "--json", ok=True).json
+    assert (edited["events"], edited["retry"]) == (["bill.*"], "5s,5min,30min,2h,5h,10h,10h")
     assert edited["url"] == URL
     assert "secret" not in edited
     assert revision(conn, endpoint) == 2
@@ -241,6 +239,16 @@ def test_edit(rowhook: Rowhook, conn: Connection, endpoint: str, heard: Callable
     assert "retry       none" in rowhook("endpoint", "edit", endpoint, "--tenant", "", "--retry", "none", ok=True).out
     edited = rowhook("endpoint", "edit", endpoint, "--retry", "", "--url", "https://example.org/", "--json", ok=True).json
     assert (edited["retry"], edited["tenant"], edited["url"]) == (None, None, "https://example.org/")
+
+
+def test_an_endpoint_keeps_its_tenant_or_becomes_the_operators(rowhook: Rowhook, endpoint: str):
+    rowhook("endpoint", "edit", endpoint, "--tenant", "9").refused(
+        "keeps its tenant (none", "Add another endpoint for tenant '9'"
+    )
+    theirs = rowhook("endpoint", "add", URL, "--tenant", "7", "--json", ok=True).json["id"]
+    rowhook("endpoint", "edit", theirs, "--tenant", "9").refused("keeps its tenant ('7')", "Add another endpoint for tenant '9'")
+    rowhook("endpoint", "edit", theirs, "--tenant", "7", ok=True)
+    assert rowhook("endpoint", "edit", theirs, "--tenant", "", "--json", ok=True).json["tenant"] is None
 
 
 def test_edit_mistakes(rowhook: Rowhook, endpoint: str):

@@ -149,14 +149,14 @@ def test_a_migration_that_fails_leaves_nothing_half_done(empty_dsn: str, folder:
 
     for path in aside.iterdir():
         path.rename(folder / path.name)
-    bad = folder / "0011-bad.sql"
-    bad.write_text("-- depends: 0010-views\nCREATE TABLE rowhook.half (a int);\nSELECT 1 / 0;\nCREATE TABLE done ();\n")
+    bad = folder / "0999-bad.sql"
+    bad.write_text("-- depends: 0012-tenants\nCREATE TABLE rowhook.half (a int);\nSELECT 1 / 0;\nCREATE TABLE done ();\n")
     with pytest.raises(psycopg.errors.DivisionByZero):
         migrate(empty_dsn)
     assert (catalog(empty_dsn), applied(empty_dsn)) == (before, recorded)
 
-    bad.write_text("-- depends: 0010-views\nCREATE TABLE rowhook.whole (a int);\n")
-    assert migrate(empty_dsn) == [*later, "0011-bad"]
+    bad.write_text("-- depends: 0012-tenants\nCREATE TABLE rowhook.whole (a int);\n")
+    assert migrate(empty_dsn) == [*later, "0999-bad"]
 
 
 def test_a_rollback_that_fails_leaves_everything(dsn: str, folder: Path) -> None:
@@ -353,7 +353,7 @@ def test_any_owner_of_the_database_may_migrate_and_capture(
         connection.execute("""
             CREATE ROLE plain LOGIN; CREATE ROLE maker LOGIN CREATEROLE; CREATE ROLE late LOGIN; CREATE ROLE app LOGIN
         """)
-    assert capture_as(cluster, "plain", caplog) == ("plain", ["may not create roles"])
+    assert capture_as(cluster, "plain", caplog) == ("plain", ["may not create role rowhook_capture"])
     assert capture_as(cluster, "maker", caplog) == ("rowhook_capture", [])
     assert capture_as(cluster, "late", caplog) == ("late", ["is not a member of rowhook_capture"])
     assert capture_as(cluster, "postgres", caplog) == ("rowhook_capture", [])
@@ -389,7 +389,7 @@ def capture_as(cluster: Cluster, owner: str, caplog: pytest.LogCaptureFixture) -
         (function_owner,) = [row[0] for row in owners]
     assert rollback(dsn) == known_ids()[::-1]
     assert migrate(dsn) == known_ids()
-    known = ["may not create roles", "is not a member of rowhook_capture"]
+    known = ["may not create role rowhook_capture", "is not a member of rowhook_capture"]
     return function_owner, [text for text in known for message in warned if text in message]
 
 
