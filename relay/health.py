@@ -11,6 +11,7 @@ from aiohttp import web
 
 from relay import __version__
 from relay.errors import ConfigError
+from relay.loopback import is_loopback, loopback_only
 
 
 class Health:
@@ -23,7 +24,7 @@ class Health:
 
     async def start(self) -> None:
         """Raises ConfigError when the address is taken or not ours."""
-        app = web.Application()
+        app = web.Application(middlewares=[loopback_only] if is_loopback(self._address[0]) else [])
         app.router.add_get("/health/live", self._live)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()

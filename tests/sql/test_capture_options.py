@@ -12,7 +12,8 @@ from tests.conftest import Connect, Connection
 from tests.sql.conftest import Events, Mutate, one
 
 TRACES = """
-SELECT 'trigger', tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgrelid <> 'rowhook.probe'::regclass
+SELECT 'trigger', tgname::text FROM pg_trigger
+ WHERE NOT tgisinternal AND tgrelid <> ALL ('{rowhook.probe,rowhook.endpoint}'::regclass[])
 UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'rowhook'::regnamespace AND proname ~ '^capture_\\d'
 UNION ALL SELECT 'capture', table_name::text FROM rowhook.capture
 """
