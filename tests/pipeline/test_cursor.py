@@ -476,8 +476,12 @@ async def restored(
     dump = tmp_path / "dump"
     cluster.run("pg_dump", "-Fc", "-f", str(dump), "-d", name)
     other = start_cluster()
-    with other.connect() as connection:
-        connection.execute("CREATE ROLE rowhook_capture NOLOGIN")
+    roles = run_text(
+        conn, "SELECT format('CREATE ROLE %I NOLOGIN', rolname) AS made FROM pg_roles WHERE rolname LIKE 'rowhook\\_%'"
+    )
+    with other.connect() as connection:  # roles belong to a cluster, not to a dump of a database
+        for role in roles:
+            connection.execute(role["made"])
         began = one(connection, "SELECT pg_current_xact_id()::text::bigint")
     highest = one(conn, "SELECT max(xid::text::bigint) FROM rowhook.event")
     assert one(conn, "SELECT min(xid::text::bigint) FROM rowhook.event") > began + 10_000
