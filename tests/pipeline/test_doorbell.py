@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -428,17 +429,25 @@ def test_a_standby_never_blocks_in_pg_advisory_lock_nor_pins_xmin(
     eventually(lambda: asleep(conn))
     # What the standby's sessions last did is done: none waits, none holds a snapshot.
     assert one(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == 0
-    pinned = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook %' AND backend_xmin IS NOT NULL"
-    eventually(lambda: one(conn, pinned + " AND state <> 'idle'") == 0)
-    assert one(conn, pinned + " AND state = 'idle'") == 0
+    assert _pin(conn) == set()
 
     mutant = connect(application_name="rowhook mutant")
     blocking = threading.Thread(target=_blocks, args=(mutant,), daemon=True)
     blocking.start()
     eventually(lambda: one(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == 1)
-    assert one(conn, pinned) == 1, "one that blocks pins xmin"
+    assert _pin(conn) == {mutant.info.backend_pid}, "one that blocks pins xmin"
     mutant.cancel()
     blocking.join()
+
+
+def _pin(connection: Connection) -> set[int]:
+    """Process ids of the sessions whose one statement, or none, holds a snapshot all through 0.3 s."""
+    pinned = """
+        SELECT pid, xact_start FROM pg_stat_activity WHERE application_name LIKE 'rowhook %' AND backend_xmin IS NOT NULL
+    """
+    before = set(connection.execute(pinned).fetchall())
+    time.sleep(0.3)
+    return {pid for pid, began in connection.execute(pinned).fetchall() if (pid, began) in before}
 
 
 def _blocks(connection: Connection) -> None:
