@@ -3,11 +3,14 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY . .
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+RUN pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+    && pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM python:3.12-slim
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir /wheels/*.whl \
+COPY requirements/run.txt /wheels/
+RUN pip install --no-cache-dir --require-hashes -r /wheels/run.txt \
+    && pip install --no-cache-dir --no-deps /wheels/*.whl \
     && rm -r /wheels \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rowhook
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -3,6 +3,8 @@
 # make check   formatting, lint, types, and who may import whom
 # make bench   all benchmarks, a quick size each, in some twelve minutes; rewrites the tables of docs/performance.md
 # make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
+# make audit   the locked packages against the database of known weaknesses, which it asks for on the network
+# make lock    write requirements/ anew after pyproject.toml has changed; make lock LOCK=--upgrade: with the newest versions
 # make clean   remove what these made
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; otherwise the first of these that is 3.11 or newer.
@@ -15,8 +17,18 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 CODE = $(wildcard relay benchmarks tests)
 
+# What each file of requirements/ is for; dev comes first, and the others take its versions.
+LOCKS := dev demo run build tools
+LOCKED_dev := pyproject.toml --extra dev --group build
+LOCKED_demo := pyproject.toml --extra demo --group build
+LOCKED_run := pyproject.toml
+LOCKED_build := --group build
+LOCKED_tools := --group tools
+COMPILE := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command 'make lock'
+
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench bench-full clean
+.PHONY: demo test check bench bench-full audit lock clean
 
 demo: .venv/.installed-demo
 	$(BIN)/rowhook demo $(DEMO)
@@ -42,13 +54,29 @@ bench: .venv/.installed-dev
 bench-full: .venv/.installed-dev
 	$(BIN)/python -m benchmarks --full --write-docs $(BENCH)
 
+audit: .venv/tools/.installed
+	.venv/tools/bin/pip-audit --require-hashes --disable-pip --progress-spinner off $(AUDIT) -r requirements/dev.txt -r requirements/tools.txt
+
+lock: .venv/tools/.installed
+	@for lock in $(LOCKS); do $(MAKE) --no-print-directory lock-$$lock || exit 1; done
+
+lock-%:
+	$(COMPILE) $(LOCK) $(LOCKED_$*) $(if $(filter dev,$*),,-c requirements/dev.txt) -o requirements/$*.txt
+
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What dev installs includes what demo does, but each stamp stands for one command that really ran.
-.venv/.installed-%: pyproject.toml | .venv/bin/python
-	$(PIP) --editable '.[$*]'
+# Nothing but what is locked, and then the project itself by the locked builder. What dev installs includes what demo does, but
+# each stamp stands for commands that really ran.
+.venv/.installed-%: requirements/%.txt pyproject.toml | .venv/bin/python
+	$(PIP) --require-hashes -r $<
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/tools/.installed: requirements/tools.txt | .venv/bin/python
+	$(BIN)/python -m venv --clear .venv/tools
+	.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $<
 	@touch $@
 
 .venv/bin/python:
