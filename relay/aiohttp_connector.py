@@ -20,6 +20,7 @@ from aiohttp.streams import StreamReader
 
 from relay.dial import Dialler
 from relay.errors import DestinationDenied
+from relay.outbox import Outbox
 from relay.policy import Scheme
 from relay.send import MOST_HEADERS
 
@@ -32,6 +33,21 @@ class Handler(ResponseHandler):
     used = False
     reused = False
     interim = 0
+    _request: bytes | None = None  # what waits in the outbox
+
+    def send(self, request: bytes, outbox: Outbox) -> None:
+        self._request = request
+        outbox.add(self._send)
+
+    def _send(self) -> None:
+        request, self._request = self._request, None
+        if request is not None and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._request is not None:
+            self._send()
+        super().data_received(data)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         message = data[0]

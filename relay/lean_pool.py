@@ -13,6 +13,7 @@ from collections import deque
 from relay.dial import Dialler, tls_context
 from relay.head import Place
 from relay.lean_protocol import LeanConnection
+from relay.outbox import Outbox
 from relay.send import IDLE
 
 
@@ -22,6 +23,7 @@ class LeanPool:
     def __init__(self, limit: int, dialler: Dialler) -> None:
         self._limit = limit
         self._dialler = dialler
+        self._outbox = Outbox()
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[LeanConnection, float] = {}  # since when; oldest first
         self._at: dict[Place, list[LeanConnection]] = {}
@@ -84,7 +86,7 @@ class LeanPool:
         self._dialling += 1
         try:
             tls = self._tls if scheme == "https" else None
-            connection = await self._dialler.connect(host, port, tls, lambda: LeanConnection(place, self._lost))
+            connection = await self._dialler.connect(host, port, tls, lambda: LeanConnection(place, self._outbox, self._lost))
             self._busy.add(connection)
         finally:
             self._dialling -= 1

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from relay.lean_answer import Broken, LeanAnswer
+from relay.outbox import Outbox
 
 SLICE = 64 * 1024  # of a body, handed to the socket at a time: a receiver that doesn't read holds no second copy
 
@@ -21,7 +22,9 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
     __slots__ = (
         "_body",
         "_loop",
+        "_outbox",
         "_paused",
+        "_request",
         "_sent",
         "_timer",
         "_transport",
@@ -33,9 +36,10 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         "used",
     )
 
-    def __init__(self, place: tuple[str, str, int], lost_idle: Callable[[LeanConnection], None]) -> None:
+    def __init__(self, place: tuple[str, str, int], outbox: Outbox, lost_idle: Callable[[LeanConnection], None]) -> None:
         self.place = place
         self.lost_idle = lost_idle
+        self._outbox = outbox
         self.closed = False
         self.used = False
         self._loop = asyncio.get_running_loop()
@@ -43,6 +47,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._request: bytes | None = None  # what waits in the outbox
         self._body: memoryview | None = None  # what is left to send of a large one
         self._sent = 0
         self.reusable = False
@@ -58,15 +63,20 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self._waiter = self._loop.create_future()
         self._timer = self._loop.call_later(timeout, self._expire)
         if len(body) <= SLICE:
-            self._transport.write(head + body)
+            self._request = head + body
         else:
-            self._body, self._sent = memoryview(body), 0
-            self._transport.write(head)
-            self._send_more()
+            self._request, self._body, self._sent = head, memoryview(body), 0
+        self._outbox.add(self._send)
         return self._waiter
 
+    def _send(self) -> None:
+        request, self._request = self._request, None
+        if request is not None and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(request)
+            self._send_more()
+
     def _send_more(self) -> None:
-        while self._body is not None and not self._paused and self._transport is not None:
+        while self._body is not None and self._request is None and not self._paused and self._transport is not None:
             if self._transport.is_closing():
                 return
             self._transport.write(self._body[self._sent : self._sent + SLICE])
@@ -90,7 +100,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         """Close at once; what has not gone out never will."""
         self.closed = True
         self.reusable = False
-        self._body = None
+        self._request = self._body = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -133,6 +143,8 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         if self._waiter is None:
             self._unasked()
             return
+        if self._request is not None:
+            self._send()
         try:
             over = self.feed(data)
         except Broken as error:

@@ -29,6 +29,7 @@ from relay.guard import Guard
 from relay.head import absolute, head, target
 from relay.judge import classify
 from relay.model import ErrorClass, Outcome
+from relay.outbox import Outbox
 from relay.send import EXCERPT, IDLE, MOST_FIELDS, MOST_HEADERS, MOST_READ, describe, one_line, text_of
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class AiohttpTransport:
         self._proxy = URL(proxy) if proxy else None
         self._connector: Connector | None = None
         self._targets: dict[str, _Target] = {}
+        self._outbox = Outbox()
 
     async def open(self) -> None:
         self._connector = Connector(
@@ -80,7 +82,7 @@ class AiohttpTransport:
                 lines = head(there.lines + _proxy_authorization(there.request), headers, len(body))
                 connection = await self._connector.connect(there.request, [], _NO_TIMEOUT)
                 handler = _handler(connection)
-                message, content = await _exchange(handler, lines, body)
+                message, content = await self._exchange(handler, lines, body)
                 status = message.code
                 excerpt = await _read_excerpt(content)
             _give_back(connection, content)
@@ -126,6 +128,27 @@ class AiohttpTransport:
             self._targets[url] = known = _Target(request, lines)
         return known
 
+    async def _exchange(self, handler: Handler, lines: bytes, body: bytes) -> tuple[RawResponseMessage, StreamReader]:
+        """Write a request, read the head of its answer; 1xx answers are passed over."""
+        handler.set_response_params(
+            timer=_NO_TIMER,
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=MOST_HEADERS,
+            max_field_size=MOST_HEADERS,
+            max_headers=MOST_FIELDS,
+        )
+        if handler.transport is None:
+            raise aiohttp.ServerDisconnectedError
+        handler.send(lines + body, self._outbox)
+        while True:
+            message, content = await handler.read()
+            if not 100 <= message.code <= 199 or message.code == 101:
+                break
+        if size_of(message.raw_headers) > MOST_HEADERS:
+            raise _TooLarge(f"the answer's headers have more than {MOST_HEADERS} bytes")
+        return message, content
+
 
 def _handler(connection: Connection) -> Handler:
     handler = connection.protocol
@@ -137,28 +160,6 @@ def _proxy_authorization(request: aiohttp.ClientRequest) -> str:
     """The connector puts it there when it dials a proxy for plain http."""
     value = request.headers.get(hdrs.PROXY_AUTHORIZATION)
     return f"{hdrs.PROXY_AUTHORIZATION}: {value}\r\n" if value else ""
-
-
-async def _exchange(handler: Handler, lines: bytes, body: bytes) -> tuple[RawResponseMessage, StreamReader]:
-    """Write a request, read the head of its answer; 1xx answers are passed over."""
-    handler.set_response_params(
-        timer=_NO_TIMER,
-        read_until_eof=True,
-        auto_decompress=False,
-        max_line_size=MOST_HEADERS,
-        max_field_size=MOST_HEADERS,
-        max_headers=MOST_FIELDS,
-    )
-    if handler.transport is None:
-        raise aiohttp.ServerDisconnectedError
-    handler.transport.write(lines + body)
-    while True:
-        message, content = await handler.read()
-        if not 100 <= message.code <= 199 or message.code == 101:
-            break
-    if size_of(message.raw_headers) > MOST_HEADERS:
-        raise _TooLarge(f"the answer's headers have more than {MOST_HEADERS} bytes")
-    return message, content
 
 
 def _give_back(connection: Connection, content: StreamReader) -> None:
