@@ -41,4 +41,6 @@ def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with six digits of microseconds."""
     if moment.tzinfo is None:
         raise ValueError("a time without zone is no moment")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    if moment.tzinfo is not UTC:  # Postgres' are in it
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"

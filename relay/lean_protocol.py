@@ -21,6 +21,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_deadline",
         "_loop",
         "_outbox",
         "_paused",
@@ -44,6 +45,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self.used = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._paused = False
@@ -61,7 +63,9 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self.begin()
         self.reusable = False
         self._waiter = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout, self._expire)
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer()
         if len(body) <= SLICE:
             self._request = head + body
         else:
@@ -101,9 +105,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self.closed = True
         self.reusable = False
         self._request = self._body = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._drop_timer()
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -121,6 +123,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
             self._end(exc)
         elif idle:
             self.lost_idle(self)
+        self._drop_timer()
         self._transport = None
 
     def _unasked(self) -> None:
@@ -166,14 +169,29 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self.used = True
         self._finish(None)
 
-    def _expire(self) -> None:
-        self._finish(TimeoutError())
+    # --- the timeout ---------------------------------------------------------------------------------------
 
-    def _finish(self, error: Exception | None) -> None:
-        waiter, self._waiter = self._waiter, None
+    def _set_timer(self) -> None:
+        """One for many requests: it is left to run when an answer comes, and set anew where another request is out by then."""
+        self._drop_timer()
+        self._timer = self._loop.call_at(self._deadline, self._expire)
+
+    def _drop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+        else:
+            self._finish(TimeoutError())
+
+    def _finish(self, error: Exception | None) -> None:
+        waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return
         if error is None:

@@ -12,8 +12,10 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 
@@ -30,9 +32,10 @@ FROZEN_AFTER = 8.0  # … and only later do its peers end it
 PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house")
 
 
-def clock() -> float:
-    """Seconds that go on while the process is stopped or the machine asleep."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+# Seconds that go on while the process is stopped or the machine asleep.
+clock: Callable[[], float] = time.monotonic
+if hasattr(time, "CLOCK_BOOTTIME"):
+    clock = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 
 def tag(instance: int) -> str:

@@ -103,15 +103,18 @@ def unstorable(result: Result, error: Exception) -> Result:
 
 
 def parameters(batch: Sequence[Result]) -> dict[str, str]:
-    """The batch as one array per column; ages count back from the server's clock, so results that waited keep their time."""
+    """The batch as one array per column; ages count back from the server's clock, so results that waited keep their time.
+
+    Ages and durations in microseconds, as whole numbers: floats cost five times as much to write.
+    """
     now = time.monotonic()
     deliveries, outcomes = [r.delivery for r in batch], [r.outcome for r in batch]
     return {
         "deliveries": array([d.id for d in deliveries]),
         "instances": array([d.instance_id for d in deliveries]),
         "numbers": array([d.number for d in deliveries]),
-        "ages": array([round(now - o.started, 6) for o in outcomes]),
-        "durations": array([round(o.duration, 6) for o in outcomes]),
+        "ages": array([int((now - o.started) * 1e6) for o in outcomes]),
+        "durations": array([int(o.duration * 1e6) for o in outcomes]),
         "status_codes": array([o.status_code for o in outcomes]),
         "error_classes": texts([o.error_class for o in outcomes]),
         "errors": texts([o.error for o in outcomes]),

@@ -77,14 +77,15 @@ def _answered(connection: LeanConnection, started: float) -> Outcome:
     status = connection.status
     assert status is not None
     retry_after = connection.retry_after
+    error_class = classify(status)
     return Outcome(
         started,
         time.monotonic() - started,
-        status_code=status,
-        error_class=classify(status),
-        error=None if 200 <= status < 300 else one_line(f"answered {status} {_text(connection.reason)}"),
-        excerpt=text_of(connection.kept) if connection.kept else "",
-        retry_after=None if retry_after is None else _text(retry_after),
+        status,
+        error_class,
+        one_line(f"answered {status} {_text(connection.reason)}") if error_class else None,
+        text_of(connection.kept) if connection.kept else "",
+        None if retry_after is None else _text(retry_after),
     )
 
 

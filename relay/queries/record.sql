@@ -7,7 +7,7 @@ WITH r AS MATERIALIZED (
            -- What is to be tried again ends here, if its endpoint was removed meanwhile: nobody would claim it.
            CASE WHEN r.state = 'pending' AND EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = r.endpoint_id AND p.state = 'removed')
                 THEN 'cancelled' ELSE r.state END AS next
-      FROM unnest(%(deliveries)s::bigint[], %(instances)s::bigint[], %(numbers)s::int[], %(ages)s::float8[], %(durations)s::float8[],
+      FROM unnest(%(deliveries)s::bigint[], %(instances)s::bigint[], %(numbers)s::int[], %(ages)s::bigint[], %(durations)s::bigint[],
                          %(status_codes)s::smallint[], %(error_classes)s::text[], %(errors)s::text[], %(excerpts)s::text[],
                          %(states)s::text[], %(waits)s::float8[], %(counted)s::boolean[], %(endpoints)s::bigint[])
         AS r (delivery_id, instance_id, number, age, duration, status_code, error_class, error, excerpt, state, wait, counted, endpoint_id)
@@ -17,7 +17,7 @@ WITH r AS MATERIALIZED (
      CROSS JOIN LATERAL (SELECT d.state, d.instance_id, d.attempts FROM rowhook.delivery AS d WHERE d.id = r.delivery_id FOR UPDATE) AS d
 ), written AS (
     INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, duration, status_code, error_class, error, response_excerpt)
-    SELECT r.delivery_id, r.number, r.instance_id, clock_timestamp() - make_interval(secs => r.age), make_interval(secs => r.duration),
+    SELECT r.delivery_id, r.number, r.instance_id, clock_timestamp() - r.age * interval '1 microsecond', r.duration * interval '1 microsecond',
            r.status_code, r.error_class, r.error, r.excerpt
       FROM r
     ON CONFLICT (delivery_id, number) DO UPDATE
