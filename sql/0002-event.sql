@@ -48,7 +48,8 @@ END
 $do$;
 
 -- What the cursor's window reads: the transactions of a range, or single late ones, each in id order.
-CREATE INDEX event_by_transaction ON rowhook.event (xid, id);
+-- No two entries are equal, so looking for such when a page is full is for nothing.
+CREATE INDEX event_by_transaction ON rowhook.event (xid, id) WITH (deduplicate_items = off);
 
 COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
 COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';

@@ -30,8 +30,8 @@ AS $fn$
     -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
     -- payload, so they are compared as well.
     SELECT format($sql$
-    INSERT INTO rowhook.event (op, type, table_name, row_key, tenant, data, previous, moved)
-    SELECT e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
+    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data, previous, moved)
+    SELECT rowhook_now.at, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
       FROM %2$s
      CROSS JOIN LATERAL (
            SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
@@ -55,8 +55,8 @@ CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_na
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT format($sql$
-    INSERT INTO rowhook.event (op, type, table_name, row_key, tenant, data)
-    SELECT %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
+    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data)
+    SELECT rowhook_now.at, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
         rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant),
         rowhook.payload_sql(insert_sql.row_name, rowhook.captured_columns(c)), insert_sql.source)
 $fn$;
@@ -67,7 +67,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT CASE
     WHEN body_sql.op = 'truncate' THEN format($sql$
-    INSERT INTO rowhook.event (op, type, table_name) VALUES ('truncate', %L, %L);$sql$,
+    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, 'truncate', %L, %L);$sql$,
             (c).type_prefix || '.truncated', rowhook.table_label((c).table_name))
     WHEN (c).mode = 'row' THEN CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
@@ -93,6 +93,8 @@ COMMENT ON FUNCTION rowhook.body_sql(rowhook.capture, text) IS 'What a trigger f
 CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
+    -- Time and slot once for all rows, where the columns' own defaults would be computed for each; named by their block, as a
+    -- captured column may be called "at". The transaction's id is left to its default: a statement that changes no row takes none.
     -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
     -- write 2 microseconds and the test none.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -101,17 +103,11 @@ AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
 $sql$, function_sql.name,
-       CASE (c).on_error WHEN 'abort' THEN format($sql$
-DECLARE
-    _now   double precision;
-    _armed bigint;
+       CASE (c).on_error WHEN 'abort' THEN format($sql$%s
 BEGIN%s%s
     RETURN NULL;
 END
-$sql$, function_sql.body, t.test) ELSE format($sql$
-DECLARE
-    _now   double precision;
-    _armed bigint;
+$sql$, t.declarations, function_sql.body, t.test) ELSE format($sql$%s
 BEGIN
     BEGIN%s%s
     EXCEPTION WHEN OTHERS THEN
@@ -119,14 +115,20 @@ BEGIN
     END;
     RETURN NULL;
 END
-$sql$, function_sql.body, t.test, rowhook.table_label((c).table_name)) END,
+$sql$, t.declarations, function_sql.body, t.test, rowhook.table_label((c).table_name)) END,
        'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
       FROM (SELECT $sql$
+<<rowhook_now>>
+DECLARE
+    at     timestamptz := clock_timestamp();
+    slot   smallint    := (floor(date_part('epoch', at) / 86400)::bigint % 10)::smallint;
+    _now   double precision;
+    _armed bigint;$sql$, $sql$
     IF FOUND THEN
         _now := date_part('epoch', clock_timestamp()) * 1000;
         _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
         IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
-    END IF;$sql$) AS t (test)
+    END IF;$sql$) AS t (declarations, test)
 $fn$;
 COMMENT ON FUNCTION rowhook.function_sql(rowhook.capture, text, text) IS 'CREATE FUNCTION of a trigger function';
 

@@ -134,11 +134,13 @@ def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
 
 
 def test_columns_named_like_the_functions_variables_are_captured(conn: Connection, rings: Rings) -> None:
-    conn.execute("CREATE TABLE clocks (_now int PRIMARY KEY, _armed text, op text)")
+    conn.execute("CREATE TYPE moment AS (at text, slot text)")
+    conn.execute("CREATE TABLE clocks (_now int PRIMARY KEY, _armed text, op text, at text, slot text, rowhook_now moment)")
     conn.execute("SELECT rowhook.capture('clocks')")
-    conn.execute("SELECT rowhook.capture('clocks', include => '{_now,_armed,op}', tenant => '_armed', on_error => 'record')")
+    names = "_now,_armed,op,at,slot,rowhook_now"
+    conn.execute("SELECT rowhook.capture('clocks', include => %s, tenant => '_armed', on_error => 'record')", ["{" + names + "}"])
     conn.execute(ARM)
-    conn.execute("INSERT INTO clocks VALUES (1, 'a', 'b')")
+    conn.execute("INSERT INTO clocks VALUES (1, 'a', 'b', 'never', 'none', ('x', 'y'))")
     conn.execute("UPDATE clocks SET _armed = 'c'")
     assert rings()
     assert one(conn, "SELECT count(*) FROM rowhook.event WHERE table_name = 'clocks'") == 3

@@ -249,6 +249,27 @@ def test_the_slot_is_that_of_the_moment_not_of_the_transactions_start(conn: Conn
     assert "clock_timestamp()" in default
 
 
+def test_captures_compute_time_and_slot_once_and_the_slot_as_its_default_does(conn: Connection) -> None:
+    conn.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+    conn.execute("SELECT rowhook.capture('notes')")
+    with conn.transaction():
+        conn.execute("INSERT INTO notes SELECT generate_series(1, 3)")
+        conn.execute("SELECT pg_sleep(0.01)")
+        conn.execute("INSERT INTO notes SELECT generate_series(4, 6)")
+    of_day = "(floor(extract(epoch FROM occurred_at) / 86400)::bigint % 10)"
+    assert one(conn, f"SELECT count(*) FROM rowhook.event WHERE slot = {of_day}") == 6
+    assert one(conn, "SELECT count(DISTINCT occurred_at) FROM rowhook.event") == 2
+
+
+def test_a_statement_that_changes_no_row_takes_no_transaction_id(conn: Connection) -> None:
+    conn.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+    conn.execute("SELECT rowhook.capture('notes')")
+    with conn.transaction():
+        conn.execute("UPDATE notes SET id = 2")
+        conn.execute("DELETE FROM notes")
+        assert one(conn, "SELECT pg_current_xact_id_if_assigned()") is None
+
+
 UNCOMMENTED = """
 SELECT format('%s %s', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relname)
   FROM pg_class AS c
