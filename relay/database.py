@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import os
 import re
+import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, LiteralString, cast
@@ -21,7 +22,7 @@ from psycopg import sql
 from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.string import ByteaBinaryLoader
 
-from relay.errors import ConfigError, DatabaseLost
+from relay.errors import ConfigError, DatabaseBusy, DatabaseLost
 
 Row = dict[str, Any]
 Params = Mapping[str, Any] | None
@@ -59,8 +60,12 @@ SERVER_SETTINGS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-# connection (08), resources (53), operator (57), read-only standby (25006), statement or lock timeout are in 57 and 55.
-_LOST = re.compile(r"08|53|57|25006|55P03|40P01|40001")
+# Longer than the server lets any statement take: then what stands between acknowledges and says nothing (a stalled pooler).
+ANSWER_WITHIN = 40.0
+# Connection (08), resources (53: a full disk, too many connections), operator and statement_timeout (57), the server's own
+# input and output (58), a standby or what is read-only (25006), idle_in_transaction_session_timeout (25P03).
+_LOST = re.compile(r"08|53|57|58|25006|25P03")
+_BUSY = frozenset({"55P03", "40P01", "40001"})  # lock_timeout, deadlock, serialization
 
 
 @cache
@@ -76,14 +81,16 @@ def query(name: str) -> LiteralString:
 class Session:
     """One connection, made when needed; not shared by tasks that run at once (a lock sees to it).
 
-    A session that ``holds`` an advisory lock is never made again: what it held went with it.
+    A session that ``holds`` an advisory lock is never made again: what it held went with it. A statement that is not answered
+    within ``patience`` seconds ends it: TCP notices a cut network in 2 s, but not who acknowledges and says nothing.
     """
 
-    def __init__(self, dsn: str, purpose: str, tag: str = "", *, holds: bool = False) -> None:
+    def __init__(self, dsn: str, purpose: str, tag: str = "", *, holds: bool = False, patience: float = ANSWER_WITHIN) -> None:
         self.dsn = dsn
         self.purpose = purpose
         self.tag = tag
         self._holds = holds
+        self._patience = patience
         self._was_made = False
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
         self._lock = asyncio.Lock()
@@ -107,8 +114,25 @@ class Session:
                 self._connection = await psycopg.AsyncConnection.connect(
                     self.dsn, autocommit=True, row_factory=dict_row, application_name=self.name, **cast(Any, CLIENT_SETTINGS)
                 )
+            with self.answering(self._connection):
                 await self._configure(self._connection)
         return self._connection
+
+    @contextlib.contextmanager
+    def answering(self, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+        """Around what waits for the server: raises DatabaseLost also when no answer comes within ``patience``."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        timer = loop.call_at(deadline, end, connection)
+        try:
+            with translated(self._drop):
+                yield
+        except DatabaseLost as lost:
+            if loop.time() < deadline:
+                raise
+            raise DatabaseLost(f"no answer from Postgres within {self._patience:g} s ({self.purpose})") from lost
+        finally:
+            timer.cancel()
 
     async def _configure(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         connection.prepare_threshold = 2
@@ -132,7 +156,7 @@ class Session:
         return (await self.rows(name, params))[0]
 
     async def _rows(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[Row]:
-        with translated(self._drop):
+        with self.answering(connection):
             cursor = await connection.execute(query(name), params)
             return await cursor.fetchall() if cursor.description else []
 
@@ -142,7 +166,7 @@ class Session:
             return await self._tuples(await self.connection(), name, params)
 
     async def _tuples(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[tuple[Any, ...]]:
-        with translated(self._drop):
+        with self.answering(connection):
             cursor = connection.cursor(binary=True, row_factory=tuple_row)
             await cursor.execute(query(name), params)
             return await cursor.fetchall()
@@ -159,15 +183,15 @@ class Session:
             try:
                 _, *transaction.first = await self._together(connection, BEGIN, *first)
                 yield transaction
+                await self._together(connection, *transaction.ending, COMMIT)
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     await connection.execute("ROLLBACK")
                 raise
-            await self._together(connection, *transaction.ending, COMMIT)
 
     async def _together(self, connection: psycopg.AsyncConnection[DictRow], *statements: Statement) -> list[list[Row]]:
         """In one round trip, by libpq's pipeline mode; the rows of each."""
-        with translated(self._drop):
+        with self.answering(connection):
             async with connection.pipeline():
                 cursors = [await connection.execute(_BY_ITSELF.get(name) or query(name), params) for name, params in statements]
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
@@ -177,6 +201,11 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()
+
+    def cut(self) -> None:
+        """Whoever waits for an answer on it gets DatabaseLost now; nobody else is told."""
+        if self._connection is not None and self._lock.locked():
+            end(self._connection)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -243,12 +272,20 @@ def translated(drop: Any = None) -> Any:
         yield
     except psycopg.Error as error:
         state = error.sqlstate
+        if state in _BUSY:
+            raise DatabaseBusy(first_line(error)) from error
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) if state is None else bool(_LOST.match(state))
         if not lost:
             raise
-        if drop is not None and (state is None or not state.startswith(("55", "40"))):
+        if drop is not None:
             drop()
         raise DatabaseLost(first_line(error)) from error
+
+
+def end(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Shut its socket down: who waits on it sees that at once. Closed, they would wait on a number that is soon another's."""
+    with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def first_line(error: BaseException) -> str:

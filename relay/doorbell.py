@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ARMED_FOR = 30.0  # seconds; a dead dispatcher's bell costs writers for so long at the most
 RENEW_AFTER = 15.0
+CHECK_EVERY = CHECK_WITHIN = 5.0  # a listener that went deaf is found before the next renewal would find what it missed
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # while writers in flight may not have seen the flag
 IDLE_POLL, LONGEST_POLL = 0.002, 0.5  # where there is no bell (two-phase commit)
 
@@ -57,7 +58,7 @@ class Listener:
     """A session of its own that only listens: the bell, and ``rowhook_work`` (replays, resumed endpoints, parked deliveries)."""
 
     def __init__(self, listen_dsn: str, tag: str, on_bell: Callable[[], None], on_work: Callable[[], None]) -> None:
-        self._session = Session(listen_dsn, "bell", tag)
+        self._session = Session(listen_dsn, "bell", tag, patience=CHECK_WITHIN)
         self._handlers = {"rowhook_bell": on_bell, "rowhook_work": on_work}
         self.listening = asyncio.Event()
 
@@ -65,13 +66,15 @@ class Listener:
         """Listen until the session is lost (DatabaseLost); every so often ask whether it is still there."""
         connection = await self._session.connection()
         try:
-            with translated():
+            with self._session.answering(connection):
                 await connection.execute("LISTEN rowhook_bell")
                 await connection.execute("LISTEN rowhook_work")
-                self.listening.set()
-                while True:
-                    async for note in notifications(connection, RENEW_AFTER):
+            self.listening.set()
+            while True:
+                with translated():
+                    async for note in notifications(connection, CHECK_EVERY):
                         self._handlers[note.channel]()
+                with self._session.answering(connection):
                     await connection.execute("SELECT 1")
         finally:
             self.listening.clear()

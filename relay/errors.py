@@ -5,6 +5,7 @@
         ConfigError        a setting, the connection or the schema at start
         DestinationDenied  where requests may not go: refused when saved, final when dialled
       DatabaseLost         the connection went away: reconnect, look again
+        DatabaseBusy       a lock was not to be had: nothing was done, try the same again
       LeaseLost            this instance's lock or row is gone: register anew
 
 Foreign exceptions are translated at one edge each: psycopg's in database.py, the network's in send_aiohttp.py and send_lean.py.
@@ -39,6 +40,10 @@ class DestinationDenied(UserMistake):
 
 class DatabaseLost(RowhookError):
     """Postgres went away, or this session's connection did."""
+
+
+class DatabaseBusy(DatabaseLost):
+    """A lock was not to be had in time, or a deadlock was settled against this statement; the session is as it was."""
 
 
 class LeaseLost(RowhookError):

@@ -62,7 +62,7 @@ class Lease:
         self.id = secrets.randbits(62) + 1
         self.name = name
         self._lock_session = Session(listen_dsn, "lease", tag(self.id), holds=True)
-        self._house = Session(dsn, "house", tag(self.id))
+        self._house = Session(dsn, "house", tag(self.id), patience=STALE_AFTER)  # a beat that is later than that is none
         self._beaten = 0.0
         self._lost = False
 
@@ -125,6 +125,11 @@ class Lease:
     async def retire(self, instance: int | None = None) -> None:
         """Mark this instance (or one that this process held before) dead: its work is free at once."""
         await self._house.rows("lease.retire", {"instance": self.id if instance is None else instance})
+
+    def cut(self) -> None:
+        """Nobody waits any longer for what these sessions were asked."""
+        self._lost = True
+        self._house.cut()
 
     async def close(self) -> None:
         self._lost = True

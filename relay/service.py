@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from relay.config import Settings, duration, require_keyring
 from relay.database import Session
@@ -25,6 +24,7 @@ from relay.flight import Flight
 from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
+from relay.outage import Outage
 from relay.process import own_name, run_quickly, stop_on_signals
 from relay.record import Recorder
 from relay.rooms import Rooms, endpoint_room
@@ -33,7 +33,7 @@ from relay.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0
+CUT = 0.05  # seconds in which whoever waited for a lost Postgres comes back
 GRACE = 5.0  # beyond a request's own timeout, for recording what it came to
 
 
@@ -86,20 +86,16 @@ class Relay:
 
     async def _tenures(self, stop: asyncio.Event) -> None:
         """One tenure after the other, with jittered backoff in between."""
-        backoff = FIRST_BACKOFF
+        outage = Outage(log, "lost the database or the lease; trying again")
         while not stop.is_set():
             tenure = Tenure(self._settings, self._name, self._flight, self._directory, self._rooms, first=self._first)
             lost = await self._serve(tenure, stop)
             if lost is None:
                 return
-            backoff = FIRST_BACKOFF if self.ready.is_set() else min(backoff * 2, LONGEST_BACKOFF)
             self.ready.clear()
             self._first = False
-            log.warning(
-                "lost the database or the lease; trying again", extra={"reason": str(lost), "in_seconds": round(backoff, 1)}
-            )
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(backoff * (0.5 + random.random())):  # noqa: S311 - jitter
+                async with asyncio.timeout(outage.wait(lost)):
                     await stop.wait()
 
     async def _serve(self, tenure: Tenure, stop: asyncio.Event) -> BaseException | None:
@@ -108,9 +104,11 @@ class Relay:
         try:
             await self._begin(tenure)
             async with asyncio.TaskGroup() as group:
-                group.create_task(tenure.keep_alive())
-                group.create_task(tenure.watch_lock())
-                feeding = [group.create_task(loop()) for loop in (tenure.listen, tenure.dispatch, tenure.claim)]
+                for loop in (tenure.keep_alive, tenure.watch_lock, tenure.reclaim):
+                    group.create_task(self._until_lost(tenure, loop))
+                feeding = [
+                    group.create_task(self._until_lost(tenure, loop)) for loop in (tenure.listen, tenure.dispatch, tenure.claim)
+                ]
                 group.create_task(self._stop(tenure, stop, feeding))
                 self.ready.set()
         except* _Stopped:
@@ -125,6 +123,16 @@ class Relay:
             self._flight.ground()
             await tenure.close()
         return lost
+
+    async def _until_lost(self, tenure: Tenure, loop: Callable[[], Awaitable[None]]) -> None:
+        """One loop of a tenure. The first that ends it makes the others' statements end too: a cut-off server answers nobody."""
+        try:
+            await loop()
+        except (DatabaseLost, LeaseLost):
+            tenure.cut()
+            self._record_session.cut()
+            await asyncio.sleep(CUT)
+            raise
 
     async def _begin(self, tenure: Tenure) -> None:
         """Register; then settle what an earlier id of this process left: results first, so that they still count."""
@@ -167,14 +175,12 @@ class Relay:
 
     async def _keep_recording(self) -> None:
         """The recorder outlives connections: what it could not write it keeps."""
-        backoff = FIRST_BACKOFF
+        outage = Outage(log, "results wait for the database", longest=1.0)
         while True:
             try:
                 await self._recorder.run()
             except DatabaseLost as lost:
-                log.warning("results wait for the database", extra={"reason": str(lost)})
-                await asyncio.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter
-                backoff = min(backoff * 2, 1.0)
+                await asyncio.sleep(outage.wait(lost))
 
     def _may_send(self, delivery: Delivery) -> bool:
         lease = self._tenure.lease if self._tenure else None

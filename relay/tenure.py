@@ -12,7 +12,8 @@ import contextlib
 import heapq
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
 
 from relay.claim import Claimer
 from relay.config import Settings
@@ -20,13 +21,16 @@ from relay.database import Session
 from relay.directory import Directory
 from relay.dispatch import Dispatcher, Look
 from relay.doorbell import Bell, Doorbell, Listener
-from relay.errors import ConfigError, LeaseLost
+from relay.errors import ConfigError, DatabaseBusy, LeaseLost
 from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
 from relay.model import Claimed, Result, Room, State
+from relay.outage import Outage
 from relay.rooms import Rooms
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_EVENTS = 1000  # a chunk: one short transaction
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
@@ -98,6 +102,9 @@ class Tenure:
         self._bytes_of_event = 1.0
         self._stopping = False
         self._is_dispatcher = False
+        self._left_behind = asyncio.Event()
+        self._left_behind.set()
+        self._busy = Outage(log, "waits for a lock that somebody holds")
 
     async def keep_alive(self) -> None:
         """Beat, and look after the dead; raises LeaseLost or DatabaseLost at the end of this tenure."""
@@ -106,14 +113,34 @@ class Tenure:
             self._peers = report.peers
             if report.role_is_free:
                 self._role_may_be_free.set()
-            if await self.lease.tend(report):
-                self._role_may_be_free.set()
-                if freed := await self.claimer.reclaim():
-                    log.warning("reclaimed what a dead relay held", extra={"deliveries": freed})
-                    self._due.poke()
+            with contextlib.suppress(DatabaseBusy):  # the next beat finds the dead again
+                if await self.lease.tend(report):
+                    self._role_may_be_free.set()
+                    self._left_behind.set()
             if report.next_due is not None:
                 self._due.at(report.next_due)
             await asyncio.sleep(BEAT_EVERY)
+
+    async def reclaim(self) -> None:
+        """Take back what the dead held, whenever there may be some: beside the beat, which must not wait for it."""
+        await self._patiently(self._reclaim)
+
+    async def _reclaim(self) -> None:
+        while True:
+            await self._left_behind.wait()
+            freed = await self.claimer.reclaim()
+            self._left_behind.clear()
+            if freed:
+                log.warning("reclaimed what a dead relay held", extra={"deliveries": freed})
+                self._due.poke()
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What met a lock or a deadlock did nothing: the same again, a little later, under the same id."""
+        while True:
+            try:
+                return await work()
+            except DatabaseBusy as busy:
+                await asyncio.sleep(self._busy.wait(busy))
 
     async def watch_lock(self) -> None:
         await self.lease.watch()
@@ -128,15 +155,15 @@ class Tenure:
             self._role_may_be_free.clear()
             if await self._dispatcher.take_role():
                 self._is_dispatcher = True
-                await self._serve_bell()
+                await self._listener.listening.wait()
+                await self._patiently(self._test_bell)
+                await self._patiently(self._serve_bell)
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STANDBY_POLL):
                         await self._role_may_be_free.wait()
 
     async def _serve_bell(self) -> None:
-        await self._listener.listening.wait()
-        await self._test_bell()
         while not self._stopping:
             await self._dispatch_all()
             if not self._stopping:
@@ -192,7 +219,9 @@ class Tenure:
 
     async def claim(self) -> None:
         """Claim what is due whenever something may be, while there is room."""
-        await self.claimer.reclaim()
+        await self._patiently(self._claim_what_is_due)
+
+    async def _claim_what_is_due(self) -> None:
         while not self._stopping:
             self._due.clear()
             while not self._stopping:
@@ -206,8 +235,9 @@ class Tenure:
             await self._due.wait()
 
     async def _offer(self, rows: Sequence[Claimed], session: Session) -> None:
+        """Rows that are leased by now: whatever happens, they are not left lying about."""
         if rows:
-            self._flight.offer(await self._directory.deliveries(session, rows, self.lease.id))
+            self._flight.offer(await self._patiently(lambda: self._directory.deliveries(session, rows, self.lease.id)))
 
     def recorded(self, batch: Sequence[Result]) -> None:
         """Results are in the tables: their room is free, their retries have a time."""
@@ -252,6 +282,12 @@ class Tenure:
         self._due.poke()
         self._freed.set()
         self._role_may_be_free.set()
+
+    def cut(self) -> None:
+        """Nobody waits any longer for what Postgres was asked: it may never answer."""
+        self.lease.cut()
+        self._claim_session.cut()
+        self._dispatch_session.cut()
 
     async def end(self) -> None:
         """The orderly end: writers need not ring, work is free at once."""

@@ -2,7 +2,7 @@
 -- Parked and retried work that is due, per endpoint within its room, leased to this instance; the try is counted here. Endpoints in
 -- random order, so that none starves. Only while this instance's own row is live.
 WITH me AS (
-    SELECT i.id FROM rowhook.instance AS i WHERE i.id = %(instance)s AND i.state = 'live' FOR SHARE
+    SELECT i.id FROM rowhook.instance AS i WHERE i.id = %(instance)s AND i.state = 'live' FOR KEY SHARE
 ), open AS MATERIALIZED (
     SELECT p.id, p.revision, coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
       FROM rowhook.endpoint AS p

@@ -7,7 +7,7 @@ SELECT s.system_identifier FROM pg_control_system() AS s
 
 -- name: live
 -- Held until commit: who marks this instance dead waits, or has been and this finds no row.
-SELECT 1 AS live FROM rowhook.instance WHERE id = %(instance)s AND state = 'live' FOR SHARE
+SELECT 1 AS live FROM rowhook.instance WHERE id = %(instance)s AND state = 'live' FOR KEY SHARE
 
 -- name: cursor
 -- The lock, in a statement of its own: with lock and window in one, the row would be re-read after a wait under an old snapshot.

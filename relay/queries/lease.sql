@@ -27,16 +27,21 @@ SELECT EXISTS (SELECT FROM beat) AS alive,
        %(role)s NOT IN (SELECT h.id FROM held AS h) AS role_is_free,
        EXISTS (SELECT FROM rowhook.delivery AS d WHERE d.state = 'leased'
                   AND NOT EXISTS (SELECT FROM rowhook.instance AS i WHERE i.id = d.instance_id AND i.state = 'live')) AS orphans,
-       (SELECT extract(epoch FROM min(n.due_at) - clock_timestamp())::float8
+       (SELECT extract(epoch FROM least(min(n.due_at), clock_timestamp() + interval '1 day') - clock_timestamp())::float8
           FROM rowhook.endpoint AS p
          CROSS JOIN LATERAL (SELECT d.due_at FROM rowhook.delivery AS d
                               WHERE d.endpoint_id = p.id AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS n
          WHERE p.state = 'active') AS next_due
 
 -- name: bury
--- Mark the dead first; claims and dispatches hold FOR SHARE on their own live row, so no lease is committed after this.
+-- Mark the dead first; claims and dispatches hold FOR KEY SHARE on their own live row, which a beat doesn't wait for and FOR UPDATE
+-- does: so no lease is committed after this.
+WITH doomed AS MATERIALIZED (
+    SELECT i.id FROM rowhook.instance AS i WHERE i.id = ANY (%(instances)s) AND i.state = 'live' ORDER BY i.id FOR UPDATE
+)
 UPDATE rowhook.instance AS i SET state = 'dead', ended_at = clock_timestamp()
- WHERE i.id = ANY (%(instances)s) AND i.state = 'live'
+  FROM doomed AS d
+ WHERE i.id = d.id AND i.state = 'live'
    AND NOT EXISTS (SELECT FROM pg_locks AS l
                     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
                       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -45,7 +50,10 @@ RETURNING i.id
 
 -- name: retire
 -- This instance ends itself: after draining, or because it lost its lock and goes on under a new id.
-UPDATE rowhook.instance SET state = 'dead', ended_at = clock_timestamp() WHERE id = %(instance)s AND state = 'live'
+WITH doomed AS MATERIALIZED (
+    SELECT i.id FROM rowhook.instance AS i WHERE i.id = %(instance)s AND i.state = 'live' FOR UPDATE
+)
+UPDATE rowhook.instance AS i SET state = 'dead', ended_at = clock_timestamp() FROM doomed AS d WHERE i.id = d.id AND i.state = 'live'
 
 -- name: end_frozen
 -- A frozen relay keeps its lock, and may hold the cursor's row: its backends are ended. All carry its id in their name.

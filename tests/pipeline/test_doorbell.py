@@ -534,7 +534,7 @@ async def test_no_ring_is_lost_while_the_listener_asks_whether_its_session_lives
     dsn: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The question comes a hundred times a second here, rings come all the time: each is heard, in or between the questions."""
-    monkeypatch.setattr(relay.doorbell, "RENEW_AFTER", 0.01)
+    monkeypatch.setattr(relay.doorbell, "CHECK_EVERY", 0.01)
     heard, all_heard, rings = 0, asyncio.Event(), 1500
 
     def ring() -> None:

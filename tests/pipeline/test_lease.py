@@ -193,11 +193,11 @@ def test_burying_waits_for_leases_that_are_being_made(
 ) -> None:
     """1 A leases a delivery, not committed. 2 B buries A: waits. 3 A commits. 4 B goes on, reclaims. No orphan is left.
 
-    The mutant doesn't hold FOR SHARE on its own row: B buries and reclaims nothing, then A commits an orphan.
+    The mutant doesn't hold FOR KEY SHARE on its own row: B buries and reclaims nothing, then A commits an orphan.
     """
     instance()
     leasing, burying = connect(autocommit=False), connect()
-    without = [(" FOR SHARE", "")] if mutant else []
+    without = [(" FOR KEY SHARE", "")] if mutant else []
     if stage == "claim":
         delivery(hook)
         conn.execute("UPDATE rowhook.delivery SET state = 'pending', instance_id = NULL, due_at = now(), attempts = 0")
