@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY = 1.75  # seconds; work of a dead peer is found within that
 STALE_AFTER = 6.0  # without a beat for so long this relay sends nothing more …
-FROZEN_AFTER = 8.0  # … and only later do its peers end it
+FROZEN_AFTER = 7.0  # … and only later do its peers end it
 
 PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house")
 

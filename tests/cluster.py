@@ -195,8 +195,8 @@ class Cluster:
     def launch(self) -> None:
         """Start the server on its data directory, and wait until it takes connections."""
         settings = {
-            **self.settings,
             "listen_addresses": "127.0.0.1",
+            **self.settings,
             "port": self.port,
             "unix_socket_directories": self.socket_dir,
         }

@@ -39,7 +39,8 @@ class Received:
 class Receiver:
     """Answers 200 until told otherwise, path by path."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.port = free_port()
         self._journal: list[Received] = []
         self._changed = threading.Condition()
@@ -61,7 +62,7 @@ class Receiver:
         self._loop.close()
 
     def url(self, path: str = "/hook") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     @property
     def requests(self) -> list[Received]:
@@ -112,7 +113,7 @@ class Receiver:
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port, backlog=1024).start()
+        await web.TCPSite(runner, self.host, self.port, backlog=1024).start()
         self._runner = runner
 
     async def _stop(self) -> None:

@@ -1,0 +1,109 @@
+"""A TCP proxy before a server: it can fall silent (it acknowledges and passes nothing on), drag, or break connections.
+
+A frozen pooler or a stalled host look like that: TCP is content, so no keepalive notices. What it does may be limited to one
+kind of session, known by its application_name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import Self
+
+APPLICATION = b"application_name\0"
+
+
+class Proxy:
+    """Passes connections on to a port of this machine; as a context manager."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self._silent: str | None = None
+        self._changed = threading.Condition()
+        self._closing = False
+        self._delay = 0.0
+        self._open: dict[socket.socket, str] = {}
+        self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._closing = True
+        self.let_go()
+        self._shut(self._listener)
+        self.break_off()
+        self._thread.join()
+        self._listener.close()
+
+    def hold(self, purpose: str = "") -> None:
+        """From now on nothing passes, either way; only of sessions of this purpose (``rowhook bell``), if one is given."""
+        with self._changed:
+            self._silent = purpose
+
+    def let_go(self) -> None:
+        """What was held back passes now."""
+        with self._changed:
+            self._silent = None
+            self._changed.notify_all()
+
+    def drag(self, seconds: float) -> None:
+        """Each piece of data takes so long, each way."""
+        self._delay = seconds
+
+    def break_off(self, purpose: str = "") -> None:
+        """End the connections that are open."""
+        for one, name in list(self._open.items()):
+            if name.startswith(purpose):
+                self._shut(one)
+
+    @property
+    def sessions(self) -> list[str]:
+        """application_name of each connection that is open."""
+        return [name for name in self._open.values() if name]
+
+    def _accept(self) -> None:
+        while not self._closing:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as server:
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open[client] = self._open[server] = ""
+            back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+            back.start()
+            self._pass(client, server)
+            back.join()
+        self._open.pop(client, None)
+        self._open = {one: name for one, name in self._open.items() if one.fileno() != -1}
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                if APPLICATION in piece and not self._open[source]:
+                    name = piece.partition(APPLICATION)[2].partition(b"\0")[0].decode()
+                    self._open[source] = self._open[target] = name
+                self._wait_while_held(self._open[source])
+                if self._delay:
+                    time.sleep(self._delay)
+                target.sendall(piece)
+        self._shut(target)
+
+    def _wait_while_held(self, name: str) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._silent is None or not name.startswith(self._silent) or self._closing)
+
+    @staticmethod
+    def _shut(one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
