@@ -85,12 +85,12 @@ class Session:
     within ``patience`` seconds ends it: TCP notices a cut network in 2 s, but not who acknowledges and says nothing.
     """
 
-    def __init__(self, dsn: str, purpose: str, tag: str = "", *, holds: bool = False, patience: float = ANSWER_WITHIN) -> None:
+    def __init__(self, dsn: str, purpose: str, tag: str = "", *, holds: bool = False, patience: float | None = None) -> None:
         self.dsn = dsn
         self.purpose = purpose
         self.tag = tag
         self._holds = holds
-        self._patience = patience
+        self._patience = ANSWER_WITHIN if patience is None else patience
         self._was_made = False
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
         self._lock = asyncio.Lock()

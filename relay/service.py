@@ -76,8 +76,10 @@ class Relay:
             done, _ = await asyncio.wait((serving, recording), return_when=asyncio.FIRST_COMPLETED)
             await done.pop()
         finally:
+            self._record_session.cut()
             serving.cancel()
             recording.cancel()
+            await asyncio.wait((serving, recording))
             self._flight.abandon()
             if self._health:
                 await self._health.stop()

@@ -109,7 +109,7 @@ class Tenure:
     async def keep_alive(self) -> None:
         """Beat, and look after the dead; raises LeaseLost or DatabaseLost at the end of this tenure."""
         while True:
-            report = await self.lease.beat()
+            report = await self._patiently(self.lease.beat)
             self._peers = report.peers
             if report.role_is_free:
                 self._role_may_be_free.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -17,6 +18,7 @@ from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
 BACK_WITHIN = 5.0
+GOES_ON_WITHIN = timedelta(seconds=3)
 
 Relays = Callable[..., LocalRelay]
 
@@ -53,11 +55,12 @@ def test_a_relay_whose_session_is_ended_goes_on_in_its_process(
     eventually(lambda: [status for _, status, _ in attempts_of(conn)] == [200] * len(requests), what="each request's answer")
 
 
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
+@pytest.mark.parametrize("mode", ["fast", "immediate", "kill -9"])
 def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     start_cluster: Callable[..., Cluster], relays: Relays, receiver: Receiver, add_hook: AddHook, connect: Connect, mode: str
 ) -> None:
-    """1 Ten requests are out. 2 Postgres stops. 3 They are answered. 4 It comes back: answers are recorded, new events go."""
+    """1 Ten requests are out. 2 Postgres stops, or its first process is killed. 3 They are answered. 4 It comes back: answers are
+    recorded, new events go, within 3 s of its being back by its own clock."""
     cluster = start_cluster(synchronous_commit="on")
     dsn = cluster.dsn()
     migrate(dsn)
@@ -68,7 +71,10 @@ def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     relay = relays(dsn)
     before.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 10)")
     receiver.wait_for(10)
-    cluster.stop(mode)  # type: ignore[arg-type]
+    if mode == "kill -9":
+        cluster.kill()
+    else:
+        cluster.stop(mode)  # type: ignore[arg-type]
     gate.open()
     receiver.answer("/hook", 200)
     cluster.launch()
@@ -79,6 +85,8 @@ def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     assert relay.running
     assert len(receiver.requests) == 11
     assert attempts_of(after) == [(1, 200, None)] * 11
+    back = "SELECT max(a.started_at) - max(e.occurred_at) FROM rowhook.attempt AS a, rowhook.event AS e"
+    assert one(after, back) < GOES_ON_WITHIN
 
 
 def test_events_keep_coming_while_sessions_are_ended_at_random(
