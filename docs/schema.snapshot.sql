@@ -1064,7 +1064,13 @@ CREATE TABLE rowhook.endpoint (
     header_names text[] DEFAULT '{}'::text[] NOT NULL,
     headers bytea,
     headers_key_id text,
+    ca_certificates text,
+    client_certificate text,
+    client_key bytea,
+    client_key_id text,
     failing_since timestamp with time zone,
+    CONSTRAINT certificates_are_pem CHECK (((ca_certificates ~ '^-----BEGIN CERTIFICATE-----'::text) AND (client_certificate ~ '^-----BEGIN CERTIFICATE-----'::text) AND (ca_certificates !~ 'PRIVATE KEY'::text) AND (client_certificate !~ 'PRIVATE KEY'::text))),
+    CONSTRAINT client_certificate_has_key CHECK ((((client_certificate IS NULL) = (client_key IS NULL)) AND ((client_certificate IS NULL) = (client_key_id IS NULL)))),
     CONSTRAINT events_are_patterns CHECK (((cardinality(events) >= 1) AND (array_position(events, NULL::text) IS NULL) AND (cardinality(string_to_array(array_to_string(events, ','::text), ','::text)) = cardinality(events)) AND (array_to_string(events, ','::text) ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'::text))),
     CONSTRAINT headers_have_names_and_key CHECK ((((headers IS NULL) = (header_names = '{}'::text[])) AND ((headers IS NULL) = (headers_key_id IS NULL)))),
     CONSTRAINT max_in_flight_is_positive CHECK ((max_in_flight > 0)),
@@ -1106,6 +1112,14 @@ COMMENT ON COLUMN rowhook.endpoint.header_names IS 'Names of headers that its re
 COMMENT ON COLUMN rowhook.endpoint.headers IS 'Those headers, encrypted: nonce and AES-256-GCM of JSON, bound to the endpoint''s id';
 
 COMMENT ON COLUMN rowhook.endpoint.headers_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted them';
+
+COMMENT ON COLUMN rowhook.endpoint.ca_certificates IS 'In PEM: the authorities that may vouch for it; null: the system''s';
+
+COMMENT ON COLUMN rowhook.endpoint.client_certificate IS 'In PEM: what it is shown over TLS, with those that lead to its authority';
+
+COMMENT ON COLUMN rowhook.endpoint.client_key IS 'The key of that, encrypted: nonce and AES-256-GCM of PEM, bound to the endpoint''s id';
+
+COMMENT ON COLUMN rowhook.endpoint.client_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted it';
 
 COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
 

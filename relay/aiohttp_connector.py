@@ -6,6 +6,7 @@ Where they go is judged, whether they were used before is known, 1xx answers are
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import partial
@@ -67,14 +68,16 @@ class Handler(ResponseHandler):
 class Connector(aiohttp.TCPConnector):
     """Makes connections of our kind, and drops those that said something while nothing was asked: no answer to the next."""
 
-    def __init__(self, dialler: Dialler, **options: Any) -> None:
+    def __init__(self, dialler: Dialler, tls: ssl.SSLContext, **options: Any) -> None:
         super().__init__(
+            ssl=tls,
             resolver=_Names(dialler),
             use_dns_cache=False,
             socket_factory=lambda info: dialler.open_socket(info, scheme.get()),
             **options,
         )
         self._dialler = dialler
+        self._own_context = tls
         self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment]
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Connection:
@@ -87,6 +90,11 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
         handler.reused, handler.used, handler.interim = handler.used, True, 0
         return connection
+
+    def _get_ssl_context(self, req: aiohttp.ClientRequest) -> ssl.SSLContext | None:
+        """An endpoint's identity is for who is behind a proxy, not for the proxy."""
+        to_proxy = req.is_ssl() and req.proxy is None and scheme.get() == "proxy"
+        return self._own_context if to_proxy else super()._get_ssl_context(req)
 
     async def _create_connection(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
         """A new one, judged before and after; in between each address is, in ``open_socket``."""

@@ -22,13 +22,6 @@ from relay.resolve import AddrInfo, Resolver
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
-def tls_context() -> ssl.SSLContext:
-    """Default verification, HTTP/1.1 only; one for all of a transport's connections."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 class Dialler:
     """Each method that is given a scheme raises DestinationDenied; "proxy" is the operator's own choice and passes."""
 

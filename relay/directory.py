@@ -10,10 +10,11 @@ from datetime import timedelta
 from relay.database import Row, Session
 from relay.errors import UserMistake
 from relay.event import Event
+from relay.identity import Identity
 from relay.keyring import Keyring, Unreadable
 from relay.model import Claimed, Delivery, Endpoint
 from relay.sign import Signer
-from relay.vault import open_headers, open_secrets
+from relay.vault import open_headers, open_identity, open_secrets
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,10 @@ class Directory:
         unreadable = None
         secrets: tuple[Signer, ...] = ()
         headers: dict[str, str] = {}
+        identity: Identity | None = None
         try:
             secrets, headers = self._secrets(row), open_headers(self._keyring, row)
+            identity = open_identity(self._keyring, row)
         except Unreadable as why:
             unreadable = str(why)
             log.error("an endpoint's deliveries wait", extra={"endpoint": row["public_id"], "reason": unreadable})
@@ -73,6 +76,7 @@ class Directory:
             timeout=row["timeout"] or self._defaults.timeout,
             max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
             headers=headers,
+            identity=identity,
             unreadable=unreadable,
         )
 

@@ -19,12 +19,14 @@ from relay.config import Settings, duration
 from relay.database import query
 from relay.errors import UserMistake
 from relay.guard import check_saved
+from relay.identity import Change
+from relay.identity import described as certificates_described
 from relay.keyring import Keyring
 from relay.retry import parse_schedule
 from relay.sign import Signer, new_secret, parse_signer
 from relay.sign_ed25519 import SigningKey
 from relay.url import check_url
-from relay.vault import store_headers, store_secret
+from relay.vault import store_headers, store_identity, store_secret
 
 Connection = psycopg.Connection[DictRow]
 Row = dict[str, Any]
@@ -186,6 +188,8 @@ def described(endpoint: Row) -> Row:
         "timeout": None if endpoint["timeout"] is None else spell(endpoint["timeout"]),
         "max_in_flight": endpoint["max_in_flight"],
         "headers": endpoint["header_names"],
+        "ca_certificates": certificates_described(endpoint["ca_certificates"] or ""),
+        "client_certificate": next(iter(certificates_described(endpoint["client_certificate"] or "")), None),
         "failing_since": endpoint["failing_since"],
         "created_at": endpoint["created_at"],
     }
@@ -201,26 +205,55 @@ def shown_once(secret: Signer) -> Row:
 # --- what changes it ------------------------------------------------------------------------------------------------
 
 
-def add(connection: Connection, keyring: Keyring, fields: Row, secret: Signer, headers: Mapping[str, str] | None = None) -> Row:
+def add(
+    connection: Connection,
+    keyring: Keyring,
+    fields: Row,
+    secret: Signer,
+    headers: Mapping[str, str] | None = None,
+    identity: Change = Change(),  # noqa: B008 - frozen
+) -> Row:
     """A new endpoint with its first secret."""
     columns = {"tenant": None, "description": None, "retry_schedule": None, "timeout": None, "max_in_flight": None, **fields}
     with connection.transaction():
         (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], **columns}).fetchall()
         store_secret(connection, keyring, row["id"], secret)
         store_headers(connection, keyring, row["id"], headers or {})
-    notify(connection)
-    return {**row, "header_names": list(headers or {})}
-
-
-def edit(connection: Connection, text: str, fields: Row, headers: tuple[Keyring, Mapping[str, str]] | None = None) -> Row:
-    """Other values for some columns, other headers for all it had; relays reload it because its revision moves."""
-    with connection.transaction():
-        endpoint = _locked(connection, text)
-        if headers is not None:
-            store_headers(connection, headers[0], endpoint["id"], headers[1])
-        (row,) = connection.execute(query("endpoints.edit"), {**endpoint, **fields}).fetchall()
+        store_identity(connection, keyring, row["id"], identity)
+        (row,) = connection.execute(query("endpoints.by_id"), {"id": row["id"]}).fetchall()
+        _check_identity_is_for_https(row)
     notify(connection)
     return row
+
+
+def edit(
+    connection: Connection,
+    text: str,
+    fields: Row,
+    keyring: Keyring | None = None,
+    headers: Mapping[str, str] | None = None,
+    identity: Change = Change(),  # noqa: B008 - frozen
+) -> Row:
+    """Other values for some columns, other headers for all it had; relays reload it because its revision moves.
+
+    A keyring is needed for headers, and for a client certificate.
+    """
+    with connection.transaction():
+        endpoint = _locked(connection, text)
+        if headers is not None and keyring is not None:
+            store_headers(connection, keyring, endpoint["id"], headers)
+        store_identity(connection, keyring, endpoint["id"], identity)
+        (row,) = connection.execute(query("endpoints.edit"), {**endpoint, **fields}).fetchall()
+        _check_identity_is_for_https(row)
+    notify(connection)
+    return row
+
+
+def _check_identity_is_for_https(endpoint: Row) -> None:
+    if not endpoint["url"].startswith("https:") and (endpoint["ca_certificates"] or endpoint["client_certificate"]):
+        raise UserMistake(
+            "certificates say nothing over plain http", "give an https URL, or take them back: --ca-file '' --client-cert ''"
+        )
 
 
 def pause(connection: Connection, text: str) -> Row:

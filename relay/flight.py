@@ -87,7 +87,7 @@ class Flight:
             body, signed = compose(delivery, self._header_prefix, time.time())
         except Exception as error:
             return Outcome(started, 0.0, error_class=ErrorClass.INTERNAL, error=describe(error, endpoint.timeout))
-        return await self._transport.post(endpoint.url, signed, body, endpoint.timeout)
+        return await self._transport.post(endpoint.url, signed, body, endpoint.timeout, endpoint.identity)
 
 
 def conclude(delivery: Delivery, outcome: Outcome) -> Result:

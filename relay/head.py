@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from yarl import URL
 
-Place = tuple[str, str, int]  # scheme, host, port
+Place = tuple[str, str, int, str]  # scheme, host, port; the name of the identity shown there, empty for none
 
 
 class Target(NamedTuple):
@@ -25,7 +25,7 @@ def target(url: str) -> Target:
     host, port, named = parsed.raw_host, parsed.port, parsed.host_port_subcomponent
     if parsed.scheme not in ("http", "https") or not host or port is None or named is None:
         raise ValueError("not a URL to send to")
-    return Target((parsed.scheme, host, port), _first_lines(parsed, parsed.raw_path_qs))
+    return Target((parsed.scheme, host, port, ""), _first_lines(parsed, parsed.raw_path_qs))
 
 
 def absolute(url: str) -> str:

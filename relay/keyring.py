@@ -101,6 +101,11 @@ def for_headers(endpoint: int) -> str:
     return f"rowhook headers {endpoint}"
 
 
+def for_client_key(endpoint: int) -> str:
+    """The context of the key of an endpoint's client certificate."""
+    return f"rowhook client key {endpoint}"
+
+
 def _decoded(text: str) -> bytes:
     bare = text.rstrip("=").replace("+", "-").replace("/", "_")
     try:

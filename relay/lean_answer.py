@@ -9,7 +9,7 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from relay.model import ErrorClass
-from relay.send import EXCERPT, MOST_FIELDS, MOST_HEADERS, MOST_READ
+from relay.send import EXCERPT, MOST_FIELDS, MOST_HEADERS, MOST_READ, refuses_us
 
 MOST_RAW = 8 * MOST_READ  # of a body with its chunk headers, however small the chunks
 
@@ -78,7 +78,8 @@ class LeanAnswer:
     def end(self, reason: object) -> None:
         """The other side closed: by that it says that the answer is over, or cuts it. Raises Broken."""
         if not self._in_body:
-            raise Broken(ErrorClass.RESET, str(reason or "") or "the connection was closed before there was an answer")
+            error_class = ErrorClass.TLS if refuses_us(reason) else ErrorClass.RESET
+            raise Broken(error_class, str(reason or "") or "the connection was closed before there was an answer")
         if self._sized:
             raise Broken(ErrorClass.PROTOCOL, "the connection was closed in the middle of the answer")
 

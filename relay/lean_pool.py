@@ -10,11 +10,13 @@ import asyncio
 import ssl
 from collections import deque
 
-from relay.dial import Dialler, tls_context
+from relay.dial import Dialler
 from relay.head import Place
+from relay.identity import Identity
 from relay.lean_protocol import LeanConnection
 from relay.outbox import Outbox
 from relay.send import IDLE
+from relay.tls import Contexts, tls_context
 
 
 class LeanPool:
@@ -25,6 +27,7 @@ class LeanPool:
         self._dialler = dialler
         self._outbox = Outbox()
         self._tls: ssl.SSLContext | None = None
+        self._contexts = Contexts()
         self._idle: dict[LeanConnection, float] = {}  # since when; oldest first
         self._at: dict[Place, list[LeanConnection]] = {}
         self._busy: set[LeanConnection] = set()
@@ -68,12 +71,12 @@ class LeanPool:
         self._busy.add(connection)
         return connection
 
-    async def get(self, place: Place) -> LeanConnection:
+    async def get(self, place: Place, identity: Identity | None = None) -> LeanConnection:
         """An idle connection or a new one, when there is room. Raises what ``Dialler.connect`` does."""
         waited = False
         while (connection := self.take(place)) is None:
             if self.size < self._limit:
-                return await self._dial(place)
+                return await self._dial(place, identity)
             if self._idle:
                 self._close_idle(next(iter(self._idle)))  # the one that is idle for longest
             else:
@@ -81,11 +84,13 @@ class LeanPool:
                 waited = True
         return connection
 
-    async def _dial(self, place: Place) -> LeanConnection:
-        scheme, host, port = place
+    async def _dial(self, place: Place, identity: Identity | None) -> LeanConnection:
+        scheme, host, port, _ = place
         self._dialling += 1
         try:
-            tls = self._tls if scheme == "https" else None
+            tls = None
+            if scheme == "https":
+                tls = await self._contexts.of(identity) if identity else self._tls
             connection = await self._dialler.connect(host, port, tls, lambda: LeanConnection(place, self._outbox, self._lost))
             self._busy.add(connection)
         finally:

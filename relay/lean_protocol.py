@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from relay.head import Place
 from relay.lean_answer import Broken, LeanAnswer
 from relay.outbox import Outbox
 
@@ -37,7 +38,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         "used",
     )
 
-    def __init__(self, place: tuple[str, str, int], outbox: Outbox, lost_idle: Callable[[LeanConnection], None]) -> None:
+    def __init__(self, place: Place, outbox: Outbox, lost_idle: Callable[[LeanConnection], None]) -> None:
         self.place = place
         self.lost_idle = lost_idle
         self._outbox = outbox

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from relay.errors import UserMistake
 from relay.event import Event
+from relay.identity import Identity
 from relay.sign import Signer
 
 ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
@@ -49,7 +50,8 @@ class Endpoint:
     """Where to send, how to sign, when to retry; as of one revision.
 
     ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds;
-    ``headers`` are its own; ``unreadable`` says why secrets or headers can't be decrypted, where they can't.
+    ``headers`` are its own, and so is its ``identity`` on TLS, where it has one; ``unreadable`` says why what it has can't be
+    decrypted, where it can't.
     """
 
     id: int
@@ -62,6 +64,7 @@ class Endpoint:
     timeout: float
     max_in_flight: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    identity: Identity | None = None
     unreadable: str | None = None
 
     def signing(self, now: float) -> Sequence[Signer]:

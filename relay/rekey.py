@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import DictRow
 
 from relay.database import query
-from relay.keyring import Keyring, Sealed, Unreadable, for_headers, for_secret
+from relay.keyring import Keyring, Sealed, Unreadable, for_client_key, for_headers, for_secret
 
 Connection = psycopg.Connection[DictRow]
 
@@ -25,14 +25,16 @@ class Done:
 
     secrets: int = 0
     headers: int = 0
+    client_keys: int = 0
     unreadable: list[str] = field(default_factory=list)
 
 
 def rekey(connection: Connection, keyring: Keyring, batch: int = BATCH) -> Done:
-    """All secrets and headers that are not under the newest key."""
+    """All secrets, headers and client keys that are not under the newest key."""
     done = Done()
     done.secrets = _all(connection, keyring, "secrets", batch, done.unreadable)
     done.headers = _all(connection, keyring, "headers", batch, done.unreadable)
+    done.client_keys = _all(connection, keyring, "client_keys", batch, done.unreadable)
     return done
 
 
@@ -53,7 +55,7 @@ def _all(connection: Connection, keyring: Keyring, what: str, batch: int, unread
 
 
 def _again(connection: Connection, keyring: Keyring, what: str, row: dict[str, Any]) -> bool:
-    context = for_secret(row["endpoint_id"], row["id"]) if what == "secrets" else for_headers(row["id"])
+    context = _context(what, row)
     try:
         text = keyring.open(Sealed(row["key_id"], row["ciphertext"]), context)
     except Unreadable:
@@ -62,3 +64,13 @@ def _again(connection: Connection, keyring: Keyring, what: str, row: dict[str, A
     parameters = {"id": row["id"], "key_id": sealed.key_id, "ciphertext": sealed.ciphertext}
     connection.execute(query(f"rekey.renew_{what}"), parameters)
     return True
+
+
+def _context(what: str, row: dict[str, Any]) -> str:
+    match what:
+        case "secrets":
+            return for_secret(row["endpoint_id"], row["id"])
+        case "headers":
+            return for_headers(row["id"])
+        case _:
+            return for_client_key(row["id"])

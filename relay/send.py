@@ -7,10 +7,12 @@ proxies to the other. What they share is here: what is read of an answer, and th
 
 from __future__ import annotations
 
+import ssl
 from typing import Protocol
 
 from relay.config import Settings
 from relay.guard import guard
+from relay.identity import Identity
 from relay.model import Outcome
 
 MOST_READ = 64 * 1024  # of an answer's body; the status counts, the rest is left unread
@@ -27,8 +29,13 @@ class Transport(Protocol):
 
     async def close(self) -> None: ...
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Outcome:
-        """Send and say what came of it; never raises but for cancellation. ``timeout`` is seconds in all."""
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout: float, identity: Identity | None = None
+    ) -> Outcome:
+        """Send and say what came of it; never raises but for cancellation. ``timeout`` is seconds in all.
+
+        ``identity`` is the endpoint's own on TLS; its connections serve no request without it.
+        """
         ...
 
 
@@ -47,6 +54,11 @@ def transport(settings: Settings, *, listens: bool = False) -> Transport:
 def text_of(body: bytes) -> str:
     """As Postgres can keep it: no NUL, no broken UTF-8."""
     return body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def refuses_us(error: object) -> bool:
+    """Whether the other side ended TLS with an alert: in TLS 1.3 it looks at a client certificate after the handshake."""
+    return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
 def describe(error: BaseException, timeout: float) -> str:

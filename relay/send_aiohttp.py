@@ -23,14 +23,16 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from relay.aiohttp_connector import Connector, Handler, size_of
-from relay.dial import Dialler, tls_context
+from relay.dial import Dialler
 from relay.errors import DestinationDenied
 from relay.guard import Guard
 from relay.head import absolute, head, target
+from relay.identity import Identity
 from relay.judge import classify
 from relay.model import ErrorClass, Outcome
 from relay.outbox import Outbox
-from relay.send import EXCERPT, IDLE, MOST_FIELDS, MOST_HEADERS, MOST_READ, describe, one_line, text_of
+from relay.send import EXCERPT, IDLE, MOST_FIELDS, MOST_HEADERS, MOST_READ, describe, one_line, refuses_us, text_of
+from relay.tls import Contexts, tls_context
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +56,16 @@ class AiohttpTransport:
         self._dialler = Dialler(guard)
         self._proxy = URL(proxy) if proxy else None
         self._connector: Connector | None = None
-        self._targets: dict[str, _Target] = {}
+        self._contexts = Contexts()
         self._outbox = Outbox()
+        self._targets: dict[tuple[str, str], _Target] = {}
 
     async def open(self) -> None:
         self._connector = Connector(
             self._dialler,
+            await asyncio.to_thread(tls_context),
             limit=self._max_in_flight,
             keepalive_timeout=IDLE,
-            ssl=await asyncio.to_thread(tls_context),
         )
 
     async def close(self) -> None:
@@ -70,7 +73,9 @@ class AiohttpTransport:
             await self._connector.close()
         await self._dialler.close()
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Outcome:
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout: float, identity: Identity | None = None
+    ) -> Outcome:
         assert self._connector is not None
         started = time.monotonic()
         status: int | None = None
@@ -78,7 +83,7 @@ class AiohttpTransport:
         handler: Handler | None = None
         try:
             async with asyncio.timeout(timeout):
-                there = self._target(url)
+                there = self._targets.get((url, identity.name if identity else "")) or await self._target(url, identity)
                 lines = head(there.lines + _proxy_authorization(there.request), headers, len(body))
                 connection = await self._connector.connect(there.request, [], _NO_TIMEOUT)
                 handler = _handler(connection)
@@ -114,19 +119,22 @@ class AiohttpTransport:
             if connection is not None:
                 connection.close()
 
-    def _target(self, url: str) -> _Target:
-        """Made once for each URL. Raises ValueError."""
-        known = self._targets.get(url)
-        if known is None:
-            place, lines = target(url)
-            if self._proxy and place[0] == "http":
-                lines = absolute(url)
-            parsed = URL(url).with_user(None)
-            request = aiohttp.ClientRequest(hdrs.METH_POST, parsed, loop=asyncio.get_running_loop(), proxy=self._proxy)
-            if len(self._targets) >= MOST_TARGETS:
-                self._targets.clear()
-            self._targets[url] = known = _Target(request, lines)
-        return known
+    async def _target(self, url: str, identity: Identity | None) -> _Target:
+        """Made once for each URL and identity, whose context is part of what connections are kept by. Raises ValueError."""
+        place, lines = target(url)
+        if self._proxy and place[0] == "http":
+            lines = absolute(url)
+        request = aiohttp.ClientRequest(
+            hdrs.METH_POST,
+            URL(url).with_user(None),
+            loop=asyncio.get_running_loop(),
+            proxy=self._proxy,
+            ssl=await self._contexts.of(identity) if identity else True,
+        )
+        if len(self._targets) >= MOST_TARGETS:
+            self._targets.clear()
+        made = self._targets[url, identity.name if identity else ""] = _Target(request, lines)
+        return made
 
     async def _exchange(self, handler: Handler, lines: bytes, body: bytes) -> tuple[RawResponseMessage, StreamReader]:
         """Write a request, read the head of its answer; 1xx answers are passed over."""
@@ -206,6 +214,8 @@ _CLASSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Err
 def error_class_of(error: BaseException) -> ErrorClass:
     """The class of a failure; a cause that says more (a header too long, TLS within a connect) decides."""
     cause = error.__cause__ or error.__context__
+    if refuses_us(cause):
+        return ErrorClass.TLS
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError) and (
         isinstance(cause, aiohttp.http_exceptions.LineTooLong) or _says_too_much(error.message.lower())
     ):

@@ -18,6 +18,7 @@ from relay.dial import Dialler
 from relay.errors import DestinationDenied
 from relay.guard import Guard
 from relay.head import Place, head, target
+from relay.identity import Identity
 from relay.judge import classify
 from relay.lean_answer import Broken
 from relay.lean_pool import LeanPool
@@ -40,17 +41,21 @@ class LeanTransport:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Outcome:
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout: float, identity: Identity | None = None
+    ) -> Outcome:
         started = time.monotonic()
         connection: LeanConnection | None = None
-        place: Place = ("", "", 0)
+        place: Place = ("", "", 0, "")
         try:
             place, lines = target(url)
+            if identity is not None:
+                place = (*place[:3], identity.name)
             lines_and_fields = head(lines, headers, len(body))
             connection = self._pool.take(place)
             if connection is None:
                 async with asyncio.timeout(timeout):
-                    connection = await self._get(place)
+                    connection = await self._get(place, identity)
                 timeout_left = started + timeout - time.monotonic()
             else:
                 timeout_left = timeout
@@ -62,9 +67,9 @@ class LeanTransport:
             if connection is not None:
                 self._pool.give(connection, place)
 
-    async def _get(self, place: Place) -> LeanConnection:
+    async def _get(self, place: Place, identity: Identity | None) -> LeanConnection:
         try:
-            return await self._pool.get(place)
+            return await self._pool.get(place, identity)
         except TimeoutError as error:
             if error.errno is None:
                 raise

@@ -1,4 +1,4 @@
-"""Secrets and headers in the database: sealed when they are stored, opened when an endpoint is loaded, sealed anew by a rekey."""
+"""Secrets, headers and client keys in the database: sealed when stored, opened for an endpoint that is loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 
 from relay.database import Row, query
-from relay.keyring import Keyring, Sealed, Unreadable, for_headers, for_secret
+from relay.identity import Change, Identity
+from relay.keyring import Keyring, Sealed, Unreadable, for_client_key, for_headers, for_secret
 from relay.sign import Signer, parse_signer
 from relay.sign_ed25519 import SigningKey
 from relay.static_headers import packed, unpacked
@@ -38,6 +39,28 @@ def store_headers(connection: Connection, keyring: Keyring, endpoint: int, heade
     if sealed:
         parameters |= {"key_id": sealed.key_id, "ciphertext": sealed.ciphertext}
     connection.execute(query("secrets.set_headers"), parameters)
+
+
+def store_identity(connection: Connection, keyring: Keyring | None, endpoint: int, change: Change) -> None:
+    """What of it is to change; a keyring is needed for a client certificate."""
+    if change.authority is not None:
+        connection.execute(query("secrets.set_authority"), {"id": endpoint, "authority": change.authority or None})
+    if change.client is not None:
+        certificate, key = change.client
+        sealed = keyring.seal(key, for_client_key(endpoint)) if certificate and keyring else None
+        parameters: dict[str, Any] = {"id": endpoint, "certificate": certificate or None, "key_id": None, "ciphertext": None}
+        if sealed:
+            parameters |= {"key_id": sealed.key_id, "ciphertext": sealed.ciphertext}
+        connection.execute(query("secrets.set_client"), parameters)
+
+
+def open_identity(keyring: Keyring, row: Row) -> Identity | None:
+    """Of a loaded endpoint, where it has one. Raises Unreadable."""
+    if row["client_key"] is None:
+        return Identity(row["ca_certificates"]) if row["ca_certificates"] else None
+    sealed = Sealed(row["client_key_id"], row["client_key"])
+    key = _opened(keyring, sealed, for_client_key(row["id"]), "the key of the endpoint's client certificate")
+    return Identity(row["ca_certificates"] or "", row["client_certificate"], key)
 
 
 def open_secrets(keyring: Keyring, row: Row) -> tuple[Signer, ...]:

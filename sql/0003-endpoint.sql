@@ -19,6 +19,10 @@ CREATE TABLE rowhook.endpoint (
     header_names   text[]      NOT NULL DEFAULT '{}',
     headers        bytea,
     headers_key_id text,
+    ca_certificates text,
+    client_certificate text,
+    client_key     bytea,
+    client_key_id  text,
     failing_since  timestamptz,
     CONSTRAINT state_known CHECK (state IN ('active', 'paused', 'disabled', 'removed')),
     CONSTRAINT url_is_http CHECK (url ~ '^https?://[^\s]+$'),
@@ -29,7 +33,12 @@ CREATE TABLE rowhook.endpoint (
     CONSTRAINT timeout_is_positive CHECK (timeout > interval '0'),
     CONSTRAINT max_in_flight_is_positive CHECK (max_in_flight > 0),
     CONSTRAINT headers_have_names_and_key CHECK (
-        (headers IS NULL) = (header_names = '{}') AND (headers IS NULL) = (headers_key_id IS NULL))
+        (headers IS NULL) = (header_names = '{}') AND (headers IS NULL) = (headers_key_id IS NULL)),
+    CONSTRAINT certificates_are_pem CHECK (
+        ca_certificates ~ '^-----BEGIN CERTIFICATE-----' AND client_certificate ~ '^-----BEGIN CERTIFICATE-----'
+        AND ca_certificates !~ 'PRIVATE KEY' AND client_certificate !~ 'PRIVATE KEY'),
+    CONSTRAINT client_certificate_has_key CHECK (
+        (client_certificate IS NULL) = (client_key IS NULL) AND (client_certificate IS NULL) = (client_key_id IS NULL))
 );
 
 COMMENT ON TABLE rowhook.endpoint IS 'A receiver''s URL and what it wants; removed ones stay for the record';
@@ -49,6 +58,10 @@ COMMENT ON COLUMN rowhook.endpoint.max_in_flight IS 'Most requests at once from 
 COMMENT ON COLUMN rowhook.endpoint.header_names IS 'Names of headers that its requests carry beside Rowhook''s own';
 COMMENT ON COLUMN rowhook.endpoint.headers IS 'Those headers, encrypted: nonce and AES-256-GCM of JSON, bound to the endpoint''s id';
 COMMENT ON COLUMN rowhook.endpoint.headers_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted them';
+COMMENT ON COLUMN rowhook.endpoint.ca_certificates IS 'In PEM: the authorities that may vouch for it; null: the system''s';
+COMMENT ON COLUMN rowhook.endpoint.client_certificate IS 'In PEM: what it is shown over TLS, with those that lead to its authority';
+COMMENT ON COLUMN rowhook.endpoint.client_key IS 'The key of that, encrypted: nonce and AES-256-GCM of PEM, bound to the endpoint''s id';
+COMMENT ON COLUMN rowhook.endpoint.client_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted it';
 COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
 
 CREATE TABLE rowhook.secret (

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from relay import endpoints
 from relay.cli.endpoint import EndpointId
 from relay.cli.header_options import HeaderFile, HeaderFrom, given_headers
+from relay.cli.identity_options import CaFile, ClientCert, ClientKey, given_identity
 from relay.cli.output import Json, as_fields, as_json
 from relay.cli.secret_options import Scheme, SecretFile, SecretFrom, given_secret, secret_fields, secret_json
 from relay.cli.session import at_work, at_work_with_keys
@@ -33,6 +34,9 @@ def add_command(
     scheme: Scheme = None,
     header: HeaderFrom = None,
     header_file: HeaderFile = None,
+    ca_file: CaFile = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
     retry: Retry = None,
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
@@ -53,11 +57,12 @@ def add_command(
     wanted = scheme and endpoints.parse_scheme(scheme)
     given = given_secret(secret_file, secret)
     lines = given_headers(header_file, header, secret)
+    identity = given_identity(ca_file, client_cert, client_key)
     with at_work_with_keys() as (settings, connection, keyring):
         endpoints.check_destination(fields, settings)
         key = endpoints.chosen(given, wanted, settings.default_secret)
         headers = parse_headers(lines or [], settings.header_prefix)
-        described = endpoints.described(endpoints.add(connection, keyring, fields, key, headers))
+        described = endpoints.described(endpoints.add(connection, keyring, fields, key, headers, identity))
     if json:
         as_json({**described, **secret_json(key)})
     else:
@@ -75,6 +80,9 @@ def edit_command(
     max_in_flight: MaxInFlight = None,
     header: HeaderFrom = None,
     header_file: HeaderFile = None,
+    ca_file: CaFile = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
     json: Json = False,
 ) -> None:
     """Change an endpoint. What is not given stays; an empty option ('') takes it back; headers replace all that it had.
@@ -93,18 +101,20 @@ def edit_command(
         }
     )
     lines = given_headers(header_file, header, None)
-    if not fields and lines is None:
+    identity = given_identity(ca_file, client_cert, client_key)
+    if not fields and lines is None and not identity:
         raise UserMistake(
             "nothing to change is given",
-            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --header",
+            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --header, --ca-file,"
+            " --client-cert",
         )
-    if lines is None:
+    if lines is None and not identity.needs_key:
         with at_work() as (settings, connection):
             endpoints.check_destination(fields, settings)
-            described = endpoints.described(endpoints.edit(connection, endpoint, fields))
+            described = endpoints.described(endpoints.edit(connection, endpoint, fields, identity=identity))
     else:
         with at_work_with_keys() as (settings, connection, keyring):
             endpoints.check_destination(fields, settings)
-            headers = keyring, parse_headers(lines, settings.header_prefix)
-            described = endpoints.described(endpoints.edit(connection, endpoint, fields, headers))
+            headers = None if lines is None else parse_headers(lines, settings.header_prefix)
+            described = endpoints.described(endpoints.edit(connection, endpoint, fields, keyring, headers, identity))
     as_json(described) if json else as_fields(described)

@@ -17,14 +17,15 @@ def keygen_command() -> None:
 
 
 def rekey_command(json: Json = False) -> None:
-    """Encrypt all stored secrets and headers with the newest key, the first of ROWHOOK_SECRET_KEY."""
+    """Encrypt all stored secrets, headers and client keys with the newest key, the first of ROWHOOK_SECRET_KEY."""
     with at_work_with_keys() as (_, connection, keyring):
         done = rekey(connection, keyring)
     if json:
-        told = {"secrets": done.secrets, "headers": done.headers, "key_id": keyring.newest, "unreadable": done.unreadable}
-        as_json(told)
+        counts = {"secrets": done.secrets, "headers": done.headers, "client_keys": done.client_keys}
+        as_json({**counts, "key_id": keyring.newest, "unreadable": done.unreadable})
     else:
-        line(f"encrypted with key {keyring.newest}: secrets: {done.secrets}, endpoints' headers: {done.headers}")
+        counted = f"secrets: {done.secrets}, endpoints' headers: {done.headers}, client keys: {done.client_keys}"
+        line(f"encrypted with key {keyring.newest}: {counted}")
     if done.unreadable:
         raise RowhookError(
             f"what {len(done.unreadable)} endpoints have can't be read and stays as it was ({', '.join(done.unreadable[:5])}):"

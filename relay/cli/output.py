@@ -88,6 +88,8 @@ def shown(value: Any) -> str:
             return value.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
         case list():
             return ", ".join(map(shown, value))
+        case dict():
+            return safe(", ".join(f"{name} {shown(one)}" for name, one in value.items()))
         case _:
             return safe(str(value))
 

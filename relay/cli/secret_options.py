@@ -40,10 +40,10 @@ def given_secret(file: Path | None, source: str | None) -> Signer | None:
     return None
 
 
-def read_file(file: Path, option: str) -> bytes:
+def read_file(file: Path, option: str, most: int = LARGEST_FILE) -> bytes:
     try:
         with file.open("rb") as opened:
-            return opened.read(LARGEST_FILE)
+            return opened.read(most)
     except OSError as error:
         raise UserMistake(
             f"{option} {str(file)!r} can't be read ({error.strerror})", "name a file that this user can read"

@@ -15,3 +15,12 @@ SELECT p.id, p.public_id, p.headers_key_id AS key_id, p.headers AS ciphertext
 
 -- name: renew_headers
 UPDATE rowhook.endpoint AS p SET headers_key_id = %(key_id)s, headers = %(ciphertext)s WHERE p.id = %(id)s
+
+-- name: old_client_keys
+SELECT p.id, p.public_id, p.client_key_id AS key_id, p.client_key AS ciphertext
+  FROM rowhook.endpoint AS p
+ WHERE p.client_key_id <> %(newest)s AND p.id > %(after)s
+ ORDER BY p.id LIMIT %(batch)s FOR NO KEY UPDATE
+
+-- name: renew_client_keys
+UPDATE rowhook.endpoint AS p SET client_key_id = %(key_id)s, client_key = %(ciphertext)s WHERE p.id = %(id)s

@@ -7,13 +7,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from relay.identity import parse_client
 from relay.keyring import Keyring
 from relay.sign import Secret
 from tests.cli.conftest import LOOPBACK, Rowhook, Running, Start, wait_until_live
@@ -92,7 +95,7 @@ def test_rekey_moves_everything_to_the_newest_key_and_the_old_one_can_go(
     both = {"ROWHOOK_SECRET_KEY": f"{OTHER_KEY},{KEY}"}
     told = rowhook("rekey", "--json", env=both, ok=True).json
     newest = Keyring.parse(OTHER_KEY).newest
-    assert told == {"secrets": 1, "headers": 1, "key_id": newest, "unreadable": []}
+    assert told == {"secrets": 1, "headers": 1, "client_keys": 0, "key_id": newest, "unreadable": []}
     assert rowhook("rekey", "--json", env=both, ok=True).json["secrets"] == 0
     assert conn.execute("SELECT DISTINCT key_id FROM rowhook.secret").fetchall() == [(newest,)]
     with start("--no-api", "--instance-name", "new", ROWHOOK_SECRET_KEY=OTHER_KEY):
@@ -212,16 +215,20 @@ def command_lines() -> Iterator[set[str]]:
 
 
 def test_no_secret_is_in_a_debug_log_a_dump_an_answer_or_the_process_list(
-    rowhook: Rowhook, conn: Connection, receiver: Receiver, start: Start, cluster: Cluster
+    rowhook: Rowhook, conn: Connection, receiver: Receiver, start: Start, cluster: Cluster, in_folder: Path
 ) -> None:
     """Every kind of secret, through adding, delivering, failing, rotating and rekeying, two processes, all that is logged."""
     receiver.answer("/hook", 500)
     env: Mapping[str, str] = {"ROWHOOK_LOG_LEVEL": "debug", "ROWHOOK_RETRY_SCHEDULE": "1s,1s"}
     said: list[str] = []
+    client = trustme.CA().issue_cert("client.example", common_name="client").private_key_and_cert_chain_pem
+    client.write_to_path(in_folder / "client.pem")
     with command_lines() as seen:
         hmac = add(rowhook, receiver, "--header", "-", input=f"Authorization: {TOKEN}\n")
         add(rowhook, receiver, "--secret", "-", input=PLAIN)
         add(rowhook, receiver, "--scheme", "ed25519")
+        tls = ("endpoint", "add", f"https://127.0.0.1:{receiver.port}/", "--client-cert", "client.pem")
+        said.append(rowhook(*tls, env=LOOPBACK, ok=True).out)
         with start("--no-api", "--processes", "2", "--instance-name", "loud", **env) as relay:
             wait_until_live(conn, "loud/1")
             emit(conn)
@@ -237,6 +244,11 @@ def test_no_secret_is_in_a_debug_log_a_dump_an_answer_or_the_process_list(
     assert "debug" in relay.log.read_text().lower() or len(relay.log.read_text()) > 500, "this was a full log"
     secrets = [hmac["secret"], new["secret"], PLAIN, TOKEN, KEY, OTHER_KEY]
     secrets += [secret.removeprefix("whsec_") for secret in secrets] + [base64.b64decode(KEY + "=").decode()]
+    assert conn.execute("SELECT count(*) FROM rowhook.attempt WHERE error_class = 'tls'").fetchone() != (0,), "it was loaded"
+    key = client.bytes().decode().partition("-----BEGIN CERTIFICATE")[0]
+    lines = [line for line in parse_client(client.bytes(), client.bytes(), datetime.now(UTC))[1].splitlines() if len(line) > 30]
+    assert len(lines) >= 2 and lines[0] not in key, "as it is kept; PKCS8"
+    secrets += [*lines, *(line.encode().hex() for line in lines), *(line for line in key.splitlines() if len(line) > 30)]
     for secret in secrets:
         for where, text in {"log": relay.log.read_text(), "dump": dump, "answers": "".join(said)}.items():
             assert secret not in text, where

@@ -8,7 +8,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 Serve = Callable[["RawConnection"], None]
 
@@ -48,6 +48,13 @@ class RawConnection:
             self._read += piece
         head, self._read = self._read, b""
         return head
+
+    @property
+    def shown(self) -> str | None:
+        """The common name of the certificate that the other side showed."""
+        found: dict[str, Any] = (self._socket.getpeercert() if isinstance(self._socket, ssl.SSLSocket) else None) or {}
+        names = [value for part in found.get("subject", ()) for name, value in part if name == "commonName"]
+        return names[0] if names else None
 
     def gone(self) -> bool:
         """Block until the other side has closed; False if it sent something instead."""
@@ -115,9 +122,20 @@ class RawServer:
             with contextlib.suppress(OSError), accepted:
                 if self._tls:
                     self._open.discard(accepted)
-                    accepted = self._tls.wrap_socket(accepted, server_side=True)
+                    accepted = self._handshake(accepted, self._tls)
                     self._open.add(accepted)
                 with accepted:
                     self._serve(RawConnection(self, accepted, number))
         finally:
             self._open.discard(accepted)
+
+    def _handshake(self, plain: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+        """Who is refused may read why: a socket that is closed with something unread in it resets the connection."""
+        with plain.dup() as spare:
+            try:
+                return tls.wrap_socket(plain, server_side=True)
+            except OSError:
+                spare.settimeout(5)
+                while spare.recv(65536):
+                    pass
+                raise

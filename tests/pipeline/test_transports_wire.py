@@ -116,7 +116,7 @@ async def test_a_connection_that_ends_right_after_the_answer_is_not_kept(after: 
     pool = LeanPool(4, Dialler(OPEN))
     await pool.open()
     with RawServer(once()) as server:
-        connection = await pool.get(("http", "127.0.0.1", server.port))
+        connection = await pool.get(("http", "127.0.0.1", server.port, ""))
         answered = connection.exchange(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"", 5)
         connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         match after:

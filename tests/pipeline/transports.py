@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay.guard import Guard
+from relay.identity import Identity
 from relay.model import Outcome
 from relay.policy import policy
 from relay.send import Transport
@@ -16,9 +17,15 @@ HEADERS = {"content-type": "application/json", "user-agent": "Rowhook/0", "webho
 
 
 async def post(
-    transport: Transport, url: str, *, body: bytes = b"{}", headers: dict[str, str] | None = None, timeout: float = 10
+    transport: Transport,
+    url: str,
+    *,
+    body: bytes = b"{}",
+    headers: dict[str, str] | None = None,
+    timeout: float = 10,
+    identity: Identity | None = None,
 ) -> Outcome:
-    return await transport.post(url, {**HEADERS, **(headers or {})}, body, timeout)
+    return await transport.post(url, {**HEADERS, **(headers or {})}, body, timeout, identity)
 
 
 def said(outcome: Outcome) -> tuple[int | None, str | None, bool]:
