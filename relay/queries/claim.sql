@@ -42,17 +42,22 @@ SELECT EXISTS (SELECT FROM me) AS live, l.*
 
 -- name: reclaim
 -- What the dead held: the try that was counted becomes an attempt of unknown outcome, the delivery is due at once. Five in a row,
--- and it is dead: an event that kills its relay can't do so for ever. Looked for always, not once per death.
+-- and it is dead: an event that kills its relay can't do so for ever. Looked for always, not once per death. Nobody would claim it
+-- for an endpoint that was removed: there it ends.
 WITH left_behind AS (
-    SELECT d.id, d.instance_id FROM rowhook.delivery AS d
+    SELECT d.id, d.instance_id,
+           CASE WHEN d.free_tries + 1 >= %(most_lost)s THEN 'dead'
+                WHEN EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = d.endpoint_id AND p.state = 'removed') THEN 'cancelled'
+                ELSE 'pending' END AS next
+      FROM rowhook.delivery AS d
      WHERE d.state = 'leased'
        AND NOT EXISTS (SELECT FROM rowhook.instance AS i WHERE i.id = d.instance_id AND i.state = 'live')
      ORDER BY d.id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ), freed AS (
     UPDATE rowhook.delivery AS d
-       SET state = CASE WHEN d.free_tries + 1 >= %(most_lost)s THEN 'dead' ELSE 'pending' END,
-           due_at = CASE WHEN d.free_tries + 1 >= %(most_lost)s THEN NULL ELSE clock_timestamp() END,
-           ended_at = CASE WHEN d.free_tries + 1 >= %(most_lost)s THEN clock_timestamp() END,
+       SET state = b.next,
+           due_at = CASE WHEN b.next = 'pending' THEN clock_timestamp() END,
+           ended_at = CASE WHEN b.next <> 'pending' THEN clock_timestamp() END,
            free_tries = d.free_tries + 1, instance_id = NULL
       FROM left_behind AS b
      WHERE d.id = b.id
@@ -66,7 +71,11 @@ WITH left_behind AS (
 SELECT count(*) AS freed FROM freed
 
 -- name: release
--- Leased ahead and never sent: given back, and the try was none.
+-- Leased ahead and never sent: given back, and the try was none. To an endpoint that was removed it ends, as what waited there did.
 UPDATE rowhook.delivery AS d
-   SET state = 'pending', due_at = clock_timestamp(), instance_id = NULL, attempts = d.attempts - 1
- WHERE d.id = ANY (%(deliveries)s) AND d.state = 'leased' AND d.instance_id = %(instance)s
+   SET state = CASE WHEN p.state = 'removed' THEN 'cancelled' ELSE 'pending' END,
+       due_at = CASE WHEN p.state <> 'removed' THEN clock_timestamp() END,
+       ended_at = CASE WHEN p.state = 'removed' THEN clock_timestamp() END,
+       instance_id = NULL, attempts = d.attempts - 1
+  FROM rowhook.endpoint AS p
+ WHERE p.id = d.endpoint_id AND d.id = ANY (%(deliveries)s) AND d.state = 'leased' AND d.instance_id = %(instance)s

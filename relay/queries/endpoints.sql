@@ -42,6 +42,14 @@ UPDATE rowhook.endpoint AS p
  WHERE p.id = %(id)s
 RETURNING p.*
 
+-- name: under_way
+-- Who writes deliveries at this moment, and may have read endpoints before the last commit. The lock is taken before a statement's
+-- snapshot, so whoever isn't listed reads what is committed now.
+SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') AS under_way
+  FROM pg_locks AS l
+ WHERE l.locktype = 'relation' AND l.relation = 'rowhook.delivery'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.pid IS DISTINCT FROM pg_backend_pid()
+
 -- name: cancel_pending
 WITH picked AS MATERIALIZED (
     SELECT d.id FROM rowhook.delivery AS d

@@ -1,0 +1,81 @@
+"""An endpoint is removed at a bad moment: whatever was under way, no delivery is left that nobody would ever claim."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from psycopg.rows import dict_row
+
+from relay import endpoints
+from relay.model import Delivery
+from tests.conftest import Connect, Connection
+from tests.pipeline.conftest import AddHook, Hook, attempts_of, one, run, states
+from tests.pipeline.relays import eventually
+from tests.pipeline.test_lease import BURY, RECLAIM
+
+PARK = "UPDATE rowhook.delivery SET state = 'pending', instance_id = NULL, due_at = clock_timestamp()"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'removing' AND query LIKE '%%AS under_way%%'"
+
+
+@pytest.fixture
+def hook(add_hook: AddHook, conn: Connection) -> Hook:
+    return add_hook("http://127.0.0.1:9/hook", connection=conn)
+
+
+def remove(connect: Connect, hook: Hook) -> int:
+    """How many deliveries were cancelled."""
+    return endpoints.remove(connect(row_factory=dict_row, application_name="removing"), hook.public_id)[1]
+
+
+def test_what_a_dead_relay_held_for_it_is_cancelled(
+    conn: Connection, connect: Connect, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery]
+) -> None:
+    """1 A sends. 2 The endpoint is removed. 3 A dies. 4 B reclaims: the try is on record as lost, and there the delivery ends."""
+    instance()
+    delivery(hook)
+    assert remove(connect, hook) == 0
+    run(conn, "lease.bury", BURY)
+    assert run(conn, "claim.reclaim", RECLAIM)[0]["freed"] == 1
+    assert states(conn) == {"cancelled": 1}
+    assert attempts_of(conn) == [(1, None, "lost")]
+
+
+def test_what_is_given_back_unsent_is_cancelled(
+    conn: Connection, connect: Connect, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery]
+) -> None:
+    """1 A leases ahead. 2 The endpoint is removed. 3 A stops, and gives back what it never sent."""
+    instance()
+    made = delivery(hook)
+    remove(connect, hook)
+    run(conn, "claim.release", {"deliveries": [made.id], "instance": 1001})
+    assert states(conn) == {"cancelled": 1}
+    assert one(conn, "SELECT attempts FROM rowhook.delivery") == 0, "the try was none"
+
+
+@pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
+def test_removing_waits_for_those_that_still_saw_it(
+    conn: Connection, connect: Connect, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery],
+    monkeypatch: pytest.MonkeyPatch, mutant: bool,
+) -> None:  # fmt: skip
+    """1 A parks a delivery, not committed. 2 The endpoint is removed. 3 A commits. 4 Whoever removes cancels it.
+
+    The mutant doesn't wait for A, and leaves a delivery pending for ever.
+    """
+    instance()
+    delivery(hook)
+    if mutant:
+        monkeypatch.setattr(endpoints, "_let_pass", lambda _connection: None)
+    parking = connect(autocommit=False)
+    parking.execute(PARK)
+    cancelled: list[int] = []
+    removing = threading.Thread(target=lambda: cancelled.append(remove(connect, hook)))
+    removing.start()
+    if mutant:
+        removing.join()
+    else:
+        eventually(lambda: one(conn, WAITING))
+    parking.commit()
+    removing.join()
+    assert (cancelled, states(conn)) == (([0], {"pending": 1}) if mutant else ([1], {"cancelled": 1}))
