@@ -10,7 +10,21 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import backlog, fanout, history, idle, isolation, latency, memory, peers, report, retries, throughput, writers
+from benchmarks import (
+    backlog,
+    fanout,
+    history,
+    idle,
+    isolation,
+    latency,
+    memory,
+    peers,
+    recovery,
+    report,
+    retries,
+    throughput,
+    writers,
+)
 from benchmarks.figures import Figure, Say, Size
 
 BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
@@ -22,6 +36,7 @@ BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
     "latency": latency.run,
     "memory": memory.run,
     "peers": peers.run,
+    "recovery": recovery.run,
     "retries": retries.run,
     "throughput": throughput.run,
     "writers": writers.run,

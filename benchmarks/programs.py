@@ -68,6 +68,12 @@ class RelayProcess:
                 self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far, in steps of a clock tick (10 ms)."""
         return sum(process.cpu_times().user + process.cpu_times().system for process in self._all())

@@ -64,7 +64,8 @@ class Server:
 
     def __enter__(self) -> Self:
         try:
-            self._start()
+            self._initialise()
+            self.start()
             self._make_template()
         except BaseException:
             self.__exit__()
@@ -72,14 +73,19 @@ class Server:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            try:
-                self._process.wait(STOP_WITHIN)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """In order, all sessions ended (a fast stop)."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            try:
+                process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def dsn(self, database: str = "postgres") -> str:
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
@@ -102,7 +108,7 @@ class Server:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
-    def _start(self) -> None:
+    def _initialise(self) -> None:
         made = subprocess.run(
             [self.bin_dir / "initdb", "-D", self.data, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-locale"],
             cwd="/",
@@ -113,6 +119,9 @@ class Server:
         )
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stderr}")
+
+    def start(self) -> None:
+        """Again, after ``stop``; returns at the first connection that it takes."""
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, **self._settings}
         command = [str(self.bin_dir / "postgres"), "-D", str(self.data)]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
