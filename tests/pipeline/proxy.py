@@ -27,6 +27,7 @@ class Proxy:
         self._closing = False
         self._delay = 0.0
         self._open: dict[socket.socket, str] = {}
+        self._servers: set[socket.socket] = set()  # those of them that go on to the server
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
 
     def __enter__(self) -> Self:
@@ -62,6 +63,12 @@ class Proxy:
             if name.startswith(purpose):
                 self._shut(one)
 
+    def halve(self) -> None:
+        """The server sees all sessions end; whoever is before this proxy sees nothing, until it lets go."""
+        self.hold()
+        for one in list(self._servers):
+            self._shut(one)
+
     @property
     def sessions(self) -> list[str]:
         """application_name of each connection that is open."""
@@ -80,12 +87,14 @@ class Proxy:
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open[client] = self._open[server] = ""
+            self._servers.add(server)
             back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
             back.start()
             self._pass(client, server)
             back.join()
+            self._servers.discard(server)
+            self._open.pop(server, None)
         self._open.pop(client, None)
-        self._open = {one: name for one, name in self._open.items() if one.fileno() != -1}
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -97,6 +106,7 @@ class Proxy:
                 if self._delay:
                     time.sleep(self._delay)
                 target.sendall(piece)
+        self._wait_while_held(self._open.get(source, ""))  # an end is not passed on either
         self._shut(target)
 
     def _wait_while_held(self, name: str) -> None:
