@@ -5,6 +5,8 @@
 # make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
 # make audit   the locked packages against the database of known weaknesses, which it asks for on the network
 # make lock    write requirements/ anew after pyproject.toml has changed; make lock LOCK=--upgrade: with the newest versions
+# make torture  writers, relays and receivers under a nemesis, for ten minutes (SECONDS=60 SEED=7); docs/reliability.md
+# make mutants  rules put out of force by hand, each of which a named test must notice
 # make clean   remove what these made
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; otherwise the first of these that is 3.11 or newer.
@@ -28,7 +30,7 @@ COMPILE := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3
   --custom-compile-command 'make lock'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench bench-full audit lock clean
+.PHONY: demo test check bench bench-full audit lock torture mutants clean
 
 demo: .venv/.installed-demo
 	$(BIN)/rowhook demo $(DEMO)
@@ -62,6 +64,12 @@ lock: .venv/tools/.installed
 
 lock-%:
 	$(COMPILE) $(LOCK) $(LOCKED_$*) $(if $(filter dev,$*),,-c requirements/dev.txt) -o requirements/$*.txt
+
+torture: .venv/.installed-dev
+	$(BIN)/python -m tests.torture $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(TORTURE)
+
+mutants: .venv/.installed-dev
+	$(BIN)/python -m tests.torture.mutants
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
