@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -107,24 +107,32 @@ class Lease:
 
     async def tend(self, report: Report) -> bool:
         """End the frozen, bury the dead; True when there may be work to reclaim."""
-        dead = list(report.dead)
-        if report.frozen:
-            names = [application_name(p, tag(i)) for i in report.frozen for p in PURPOSES]
-            ended = (await self._house.row("lease.end_frozen", {"names": names}))["ended"]
-            log.warning("ended a frozen relay", extra={"instances": [tag(i) for i in report.frozen], "backends": ended})
-            await asyncio.sleep(0.05)
-            dead += report.frozen
+        dead = [*report.dead, *report.frozen]
         if not dead:
             return report.orphans
+        ended = await self._end_sessions(dead)
+        if report.frozen:
+            log.warning("ended a frozen relay", extra={"instances": [tag(i) for i in report.frozen], "backends": ended})
+            await asyncio.sleep(0.05)
         buried = await self._house.rows("lease.bury", {"instances": dead})
         for row in buried:
             log.warning("took over from a dead relay", extra={"instance": tag(row["id"])})
         await self._house.rows("lease.forget")
         return bool(buried) or report.orphans
 
-    async def retire(self, instance: int | None = None) -> None:
-        """Mark this instance (or one that this process held before) dead: its work is free at once."""
-        await self._house.rows("lease.retire", {"instance": self.id if instance is None else instance})
+    async def _end_sessions(self, instances: Sequence[int]) -> int:
+        """Those left of the frozen, and of the dead: behind a stalled pooler one may go on holding the dispatcher's role."""
+        names = [application_name(p, tag(i)) for i in instances for p in PURPOSES]
+        return int((await self._house.row("lease.end_sessions", {"names": names}))["ended"])
+
+    async def retire(self) -> None:
+        """Mark this instance dead: its work is free at once."""
+        await self._house.rows("lease.retire", {"instance": self.id})
+
+    async def succeed(self, previous: int) -> None:
+        """The same for one that this process was before, whose sessions the server may not know to be gone."""
+        await self._end_sessions([previous])
+        await self._house.rows("lease.retire", {"instance": previous})
 
     def cut(self) -> None:
         """Nobody waits any longer for what these sessions were asked."""

@@ -144,7 +144,7 @@ class Relay:
                 async with asyncio.timeout(GRACE):
                     await self._recorder.flushed()
             await self._give_back(tenure)
-            await tenure.lease.retire(self._previous)
+            await tenure.lease.succeed(self._previous)
         self._tenure = tenure
 
     async def _give_back(self, tenure: Tenure) -> None:

@@ -55,7 +55,7 @@ WITH doomed AS MATERIALIZED (
 )
 UPDATE rowhook.instance AS i SET state = 'dead', ended_at = clock_timestamp() FROM doomed AS d WHERE i.id = d.id AND i.state = 'live'
 
--- name: end_frozen
+-- name: end_sessions
 -- A frozen relay keeps its lock, and may hold the cursor's row: its backends are ended. All carry its id in their name.
 SELECT count(pg_terminate_backend(a.pid)) AS ended
   FROM pg_stat_activity AS a

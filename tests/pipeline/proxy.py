@@ -22,7 +22,8 @@ class Proxy:
         self._target = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self._silent: str | None = None
+        self._holds_all = False
+        self._held: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._closing = False
         self._delay = 0.0
@@ -42,37 +43,38 @@ class Proxy:
         self._thread.join()
         self._listener.close()
 
-    def hold(self, purpose: str = "") -> None:
-        """From now on nothing passes, either way; only of sessions of this purpose (``rowhook bell``), if one is given."""
+    def hold(self) -> None:
+        """From now on nothing passes, either way, of old connections and new ones."""
         with self._changed:
-            self._silent = purpose
+            self._holds_all = True
+
+    def stall(self, purpose: str) -> None:
+        """From now on nothing passes of the sessions of this purpose (``rowhook bell``) that are open."""
+        with self._changed:
+            self._held |= {one for one, name in self._open.items() if name.startswith(purpose)}
+            assert self._held, f"no {purpose} among {sorted(self._open.values())}"
 
     def let_go(self) -> None:
         """What was held back passes now."""
         with self._changed:
-            self._silent = None
+            self._holds_all = False
+            self._held.clear()
             self._changed.notify_all()
 
     def drag(self, seconds: float) -> None:
         """Each piece of data takes so long, each way."""
         self._delay = seconds
 
-    def break_off(self, purpose: str = "") -> None:
+    def break_off(self) -> None:
         """End the connections that are open."""
-        for one, name in list(self._open.items()):
-            if name.startswith(purpose):
-                self._shut(one)
+        for one in list(self._open):
+            self._shut(one)
 
     def halve(self) -> None:
         """The server sees all sessions end; whoever is before this proxy sees nothing, until it lets go."""
         self.hold()
         for one in list(self._servers):
             self._shut(one)
-
-    @property
-    def sessions(self) -> list[str]:
-        """application_name of each connection that is open."""
-        return [name for name in self._open.values() if name]
 
     def _accept(self) -> None:
         while not self._closing:
@@ -102,16 +104,16 @@ class Proxy:
                 if APPLICATION in piece and not self._open[source]:
                     name = piece.partition(APPLICATION)[2].partition(b"\0")[0].decode()
                     self._open[source] = self._open[target] = name
-                self._wait_while_held(self._open[source])
+                self._wait_while_held(source, target)
                 if self._delay:
                     time.sleep(self._delay)
                 target.sendall(piece)
-        self._wait_while_held(self._open.get(source, ""))  # an end is not passed on either
+        self._wait_while_held(source, target)  # an end is not passed on either
         self._shut(target)
 
-    def _wait_while_held(self, name: str) -> None:
+    def _wait_while_held(self, *both: socket.socket) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._silent is None or not name.startswith(self._silent) or self._closing)
+            self._changed.wait_for(lambda: not (self._holds_all or self._held.intersection(both)) or self._closing)
 
     @staticmethod
     def _shut(one: socket.socket) -> None:

@@ -65,7 +65,7 @@ async def test_a_frozen_relay_keeps_its_lock_until_a_peer_ends_its_backends(
     run(sessions[0], "lease.register", {"instance": frozen, "name": "A"})
     conn.execute("UPDATE rowhook.instance SET beat_at = now() - %s", [timedelta(seconds=FROZEN_AFTER + 1)])
     if mutant:
-        mutate_query("lease.end_frozen", (statement("lease.end_frozen"), "SELECT 0 AS ended, %(names)s::text[] AS names"))
+        mutate_query("lease.end_sessions", (statement("lease.end_sessions"), "SELECT 0 AS ended, %(names)s::text[] AS names"))
     lease = Lease(dsn, dsn, "B")
     await lease.register()
     report = await lease.beat()
