@@ -22,7 +22,7 @@ class Proxy:
         self._target = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self._holds_all = False
+        self._silent: str | None = None
         self._held: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._closing = False
@@ -43,13 +43,13 @@ class Proxy:
         self._thread.join()
         self._listener.close()
 
-    def hold(self) -> None:
-        """From now on nothing passes, either way, of old connections and new ones."""
+    def hold(self, purpose: str = "") -> None:
+        """From now on nothing passes, either way, of sessions of this purpose (``rowhook bell``), old ones and new."""
         with self._changed:
-            self._holds_all = True
+            self._silent = purpose
 
     def stall(self, purpose: str) -> None:
-        """From now on nothing passes of the sessions of this purpose (``rowhook bell``) that are open."""
+        """The same of those only that are open."""
         with self._changed:
             self._held |= {one for one, name in self._open.items() if name.startswith(purpose)}
             assert self._held, f"no {purpose} among {sorted(self._open.values())}"
@@ -57,7 +57,7 @@ class Proxy:
     def let_go(self) -> None:
         """What was held back passes now."""
         with self._changed:
-            self._holds_all = False
+            self._silent = None
             self._held.clear()
             self._changed.notify_all()
 
@@ -104,16 +104,20 @@ class Proxy:
                 if APPLICATION in piece and not self._open[source]:
                     name = piece.partition(APPLICATION)[2].partition(b"\0")[0].decode()
                     self._open[source] = self._open[target] = name
-                self._wait_while_held(source, target)
+                self._wait_while_held(source)
                 if self._delay:
                     time.sleep(self._delay)
                 target.sendall(piece)
-        self._wait_while_held(source, target)  # an end is not passed on either
+        self._wait_while_held(source)  # an end is not passed on either
         self._shut(target)
 
-    def _wait_while_held(self, *both: socket.socket) -> None:
+    def _wait_while_held(self, source: socket.socket) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not (self._holds_all or self._held.intersection(both)) or self._closing)
+            self._changed.wait_for(lambda: self._closing or not self._is_held(source))
+
+    def _is_held(self, source: socket.socket) -> bool:
+        name = self._open.get(source, "")
+        return source in self._held or (self._silent is not None and name.startswith(self._silent))
 
     @staticmethod
     def _shut(one: socket.socket) -> None:
