@@ -5,22 +5,27 @@ from __future__ import annotations
 import random
 
 import psycopg
+from psycopg import sql
 
 from tests.torture.schedule import Step
 from tests.torture.world import World
 
 PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house")
-TERMINATE = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE application_name LIKE %s AND pid <> pg_backend_pid() ORDER BY md5(pid::text || %s) LIMIT 1
+PICK = """
+SELECT a.pid, coalesce(i.name, a.application_name) FROM pg_stat_activity AS a
+  LEFT JOIN rowhook.instance AS i ON a.application_name LIKE '% ' || lpad(to_hex(i.id), 16, '0')
+ WHERE a.application_name LIKE {} AND a.pid <> pg_backend_pid() ORDER BY md5(a.pid::text || {}) LIMIT 1
 """
 
 
 def terminate(world: World, step: Step) -> None:
     purpose = random.Random(step.seed).choice(PURPOSES)
     name = "writer" if step.target == "writer" else f"rowhook {purpose}%"
-    with world.fault("terminate", "*"), world.stage.connect() as connection:
-        connection.execute(TERMINATE, [name, str(step.seed)])
+    with world.stage.connect() as connection:
+        found = connection.execute(sql.SQL(PICK).format(name, str(step.seed))).fetchone()
+        if found:
+            with world.fault("terminate", found[1]):
+                connection.execute("SELECT pg_terminate_backend(%s)", [found[0]])
 
 
 def restart_fast(world: World, step: Step) -> None:

@@ -236,8 +236,10 @@ def overlapping(fault: Fault | None = None, instance: int = 12) -> Evidence:
         (Fault("restart_fast", "*", NOW + 0.5, NOW + 2), "partition"),
         (Fault("freeze", "r2", NOW + 0.5, NOW + 15), None),  # the other one's
         (Fault("freeze", "r1", NOW - 30, NOW - 15), None),  # long before it was sent
-        (Fault("cut", "r1", NOW - 6, NOW - 6), "partition"),  # it may not have noticed yet
-        (Fault("cut", "r1", NOW - 10, NOW - 10), None),
+        (Fault("silence", "r1", NOW - 9, NOW - 6), "partition"),  # it may not have noticed yet
+        (Fault("silence", "r1", NOW - 19, NOW - 10), None),
+        (Fault("cut", "r1", NOW - 1.5, NOW - 1.5), "partition"),
+        (Fault("cut", "r1", NOW - 6, NOW - 6), None),  # of that it has heard
         (Fault("freeze", "r1", NOW + 9, NOW + 20), None),  # after it was sent again
         (Fault("pause", "r1", NOW, NOW + 15), None),  # no reason at all
     ],
@@ -259,11 +261,22 @@ def test_6_a_fault_of_a_supervisor_is_one_of_its_relays():
 
 @pytest.mark.parametrize(
     ("fault", "cause"),
-    [(None, None), (Fault("kill", "r1", NOW + 0.05, NOW + 0.05), "crash"), (Fault("kill", "r2/1", NOW + 0.05, NOW + 0.05), None)],
+    [
+        (None, None),
+        (Fault("kill", "r1", NOW + 0.05, NOW + 0.05), "crash"),
+        (Fault("kill", "r2/1", NOW + 0.05, NOW + 0.05), None),
+        (Fault("kill", "r1", NOW + 2.5, NOW + 2.5), "crash"),  # its result may have waited so long
+    ],
 )
 def test_11_sent_again_after_it_was_answered(fault: Fault | None, cause: str | None):
     found = verdict(11, twice(fault=fault))
     assert (dict(found.excused), len(found.violations)) == (({cause: 1}, 0) if cause else ({}, 1))
+
+
+def test_11_a_fault_long_after_the_answer_is_no_reason():
+    request, row = again(2, 12, received=NOW + 9, ended=NOW + 9.1)
+    evidence = put(also(WELL, requests=[request], attempts=[row]), "deliveries", 0, attempts=2)
+    assert verdict(11, also(evidence, faults=[Fault("kill", "r1", NOW + 8, NOW + 8)])).violations
 
 
 def test_11_a_lost_answer_and_a_replay_are_reasons():
@@ -295,7 +308,7 @@ def test_7_a_retry_after_a_later_change_is_one_too_and_a_replay_is_none():
     evidence = put(also(WELL, requests=[request], attempts=[row]), "deliveries", 0, attempts=2)
     assert verdict(7, evidence).violations
     assert not verdict(7, put(evidence, "deliveries", 0, replayed=NOW + 3.5)).violations
-    assert verdict(7, also(evidence, faults=[Fault("freeze", "r1", NOW, NOW + 5)])).excused == {"freeze": 1}
+    assert verdict(7, also(evidence, faults=[Fault("freeze", "r1", NOW + 2, NOW + 5)])).excused == {"freeze": 1}
 
 
 # --- 9 -------------------------------------------------------------------------------------------------------

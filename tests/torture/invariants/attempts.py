@@ -79,7 +79,8 @@ def _failures(evidence: Evidence) -> Mapping[str, list[str]]:
         stale = row.error == "reset" and (row.delivery, row.number) not in fresh
         if row.error in (None, "lost") or stale or row.started < replayed.get(row.delivery, 0.0):
             continue
-        until = began.get((row.delivery, row.number + 1), evidence.ended)
-        if not excuses.fault(row.instance, row.started, min(until, row.started + (row.duration or 0.0))):
+        ended = row.started + (row.duration or 0.0)
+        again = began.get((row.delivery, row.number + 1), evidence.ended)
+        if not excuses.fault(row.instance, row.started, ended, again):
             found[row.delivery].append(str(row.error))
     return found

@@ -1,8 +1,9 @@
 """Which recorded fault explains that a relay no longer had what it was sending.
 
-A request counts as already out when its relay was frozen, killed or cut off later; and, if it was cut off, for as long after that
-as the relay's last sign of life lets it send (6 s; a frozen one asks before each request and finds it too old). Clocks are one
-machine's, but a request is received a little after it was sent: hence the slack.
+It must have hit that relay while the request was out or its result waited to be recorded, and before somebody else sent the
+delivery again. A request may still begin after the fault: for a moment, until the relay hears of it; where it was cut off in
+silence, for as long as its last sign of life lets it send (6 s). A frozen one asks before each request, and finds that too old.
+Clocks are one machine's, but a request is received a little after it was sent: hence the slack.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from collections.abc import Mapping
 from tests.torture.records import Attempt, Evidence, Fault, Instance, Request
 
 SLACK = 1.0
-STILL_SENDS = 6.0
+RECORDED_WITHIN = 3.0  # after its answer, on a machine that is busy
 
 CRASH = {"kill", "kill_supervisor"}
 FREEZE = {"freeze"}
-PARTITION = {"cut", "silence", "halve", "slow", "terminate", "restart_fast", "restart_immediate", "crash"}
+HEARD_OF = {"cut", "terminate", "restart_fast", "restart_immediate", "crash"}
+SILENT = {"silence", "halve", "slow"}
+
+# For how long after the fault a request may still begin.
+LAPSE = {**dict.fromkeys(CRASH | FREEZE, 0.0), **dict.fromkeys(HEARD_OF, 1.0), **dict.fromkeys(SILENT, 6.0)}
 
 
 class Excuses:
@@ -25,7 +30,7 @@ class Excuses:
     def __init__(self, evidence: Evidence) -> None:
         self._instances: Mapping[int, Instance] = {instance.id: instance for instance in evidence.instances}
         self._attempts: Mapping[tuple[str, int], Attempt] = {(row.delivery, row.number): row for row in evidence.attempts}
-        self._faults = [fault for fault in evidence.faults if fault.kind in CRASH | FREEZE | PARTITION]
+        self._faults = [fault for fault in evidence.faults if fault.kind in LAPSE]
 
     def attempt(self, request: Request) -> Attempt | None:
         return self._attempts.get((request.delivery, request.attempt))
@@ -36,23 +41,24 @@ class Excuses:
 
     def cause(self, request: Request, until: float) -> str | None:
         """The fault of its relay because of which somebody else might send it again by then."""
-        return self.fault(self.instance(request), request.received, until)
+        return self.fault(self.instance(request), request.received, request.ended, until)
 
-    def fault(self, instance: int | None, since: float, until: float) -> str | None:
-        """What may have cost this instance its leases in that time."""
+    def fault(self, instance: int | None, began: float, ended: float, until: float) -> str | None:
+        """What may have cost this instance, by then, a request that was out from ``began`` to ``ended``."""
         known = self._instances.get(instance or 0)
         if known is None:
             return None
-        return next((_named(f) for f in self._faults if hits(f, known.relay) and _explains(f, since, until)), None)
+        hit = (fault for fault in self._faults if hits(fault, known.relay) and _explains(fault, began, ended, until))
+        return next(map(_named, hit), None)
 
 
 def hits(fault: Fault, relay: str) -> bool:
     return fault.target in ("*", relay, relay.partition("/")[0])
 
 
-def _explains(fault: Fault, since: float, until: float) -> bool:
-    lapse = STILL_SENDS if fault.kind in PARTITION else 0.0
-    return fault.began <= until + SLACK and since <= fault.ended + lapse + SLACK
+def _explains(fault: Fault, began: float, ended: float, until: float) -> bool:
+    in_time = began - SLACK - LAPSE[fault.kind] <= fault.ended and fault.began <= ended + RECORDED_WITHIN
+    return in_time and fault.began <= until + SLACK
 
 
 def _named(fault: Fault) -> str:
