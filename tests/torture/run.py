@@ -6,6 +6,7 @@ What comes from the seed: the schedule of faults, each writer's choices. What do
 from __future__ import annotations
 
 import contextlib
+import pickle
 import shutil
 import tempfile
 import time
@@ -30,6 +31,7 @@ from tests.torture.stage import Stage
 from tests.torture.world import World
 from tests.torture.writers import Writers
 
+EVIDENCE = "evidence.pickle"  # kept with the logs, to be judged again
 START_WITHIN = 40.0
 QUIET_WITHIN = 90.0
 LIVE = "SELECT count(DISTINCT name) FROM rowhook.instance WHERE state = 'live'"
@@ -92,6 +94,7 @@ def _run(seconds: float, seed: int, say: Say, folder: Path) -> Run:
         quiet_after = heal(world)
         say(f"quiet after {quiet_after:.1f} s; judging")
         evidence = gather(world, writers, sampler)
+        (folder / EVIDENCE).write_bytes(pickle.dumps(evidence))
         verdicts = [(invariant, invariant.check(evidence)) for invariant in INVARIANTS]
         return Run(
             seed, seconds, evidence, verdicts, stage.version, quiet_after,

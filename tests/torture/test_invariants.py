@@ -254,6 +254,12 @@ def test_6_one_relay_after_the_other_is_no_overlap():
     assert not verdict(6, overlapping(instance=11)).violations, "its own instance"
 
 
+def test_6_a_relay_that_gave_up_is_done_though_the_receiver_hears_of_it_later():
+    evidence = put(overlapping(), "attempts", 0, error="timeout", duration=1.9)
+    assert not verdict(6, evidence).violations
+    assert verdict(6, put(evidence, "attempts", 0, duration=2.1)).violations
+
+
 def test_6_a_fault_of_a_supervisor_is_one_of_its_relays():
     evidence = put(overlapping(Fault("cut", "r2", NOW + 1, NOW + 1)), "attempts", 0, instance=12)
     assert not verdict(6, put(evidence, "attempts", 2, instance=11)).violations

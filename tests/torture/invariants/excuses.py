@@ -39,6 +39,14 @@ class Excuses:
         row = self.attempt(request)
         return row.instance if row else None
 
+    def end(self, request: Request) -> float:
+        """When it was over for the relay, as far as that is on record."""
+        row = self.attempt(request)
+        return request.ended if row is None or row.duration is None else min(request.ended, row.started + row.duration)
+
+    def relays(self, *requests: Request) -> str:
+        return " and ".join(str(self._instances.get(self.instance(request) or 0)) for request in requests)
+
     def cause(self, request: Request, until: float) -> str | None:
         """The fault of its relay because of which somebody else might send it again by then."""
         return self.fault(self.instance(request), request.received, request.ended, until)

@@ -12,15 +12,19 @@ UNHEARD = {"timeout", "reset", "protocol"}  # the answer did not come, or not wh
 
 
 def not_at_two_relays(evidence: Evidence) -> Verdict:
-    """(6) By the receivers' times: from the receipt of a request to the end of its answer or of its connection."""
+    """(6) From the receipt of a request to the end of its answer or of its connection; if it is on record that the relay had given
+    up before, to that: a receiver hears a little later of a connection's end.
+    """
     excuses, excused, violations = Excuses(evidence), Counter[str](), []
     for first, second in _pairs(evidence):
-        if second.received >= first.ended or excuses.instance(first) == excuses.instance(second):
+        if second.received >= excuses.end(first) or excuses.instance(first) == excuses.instance(second):
             continue
         if cause := excuses.cause(first, second.received):
             excused[cause] += 1
         else:
-            violations.append(f"{first.delivery}: attempts {first.attempt} and {second.attempt} were out at once")
+            violations.append(
+                f"{first.delivery}: attempts {first.attempt} and {second.attempt} were out at once at {excuses.relays(first, second)}"
+            )
     return Verdict(len({request.delivery for request in evidence.requests}), violations, excused)
 
 
