@@ -12,8 +12,8 @@ UNHEARD = {"timeout", "reset", "protocol"}  # the answer did not come, or not wh
 
 
 def not_at_two_relays(evidence: Evidence) -> Verdict:
-    """(6) From the receipt of a request to the end of its answer or of its connection; if it is on record that the relay had given
-    up before, to that: a receiver hears a little later of a connection's end.
+    """(6) From the receipt of a request to the end of its answer or of its connection; if it is on record that the relay
+    had given up before, to that: a receiver hears a little later of a connection's end.
     """
     excuses, excused, violations = Excuses(evidence), Counter[str](), []
     for first, second in _pairs(evidence):
@@ -22,9 +22,8 @@ def not_at_two_relays(evidence: Evidence) -> Verdict:
         if cause := excuses.cause(first, second.received):
             excused[cause] += 1
         else:
-            violations.append(
-                f"{first.delivery}: attempts {first.attempt} and {second.attempt} were out at once at {excuses.relays(first, second)}"
-            )
+            tries = f"attempts {first.attempt} and {second.attempt}"
+            violations.append(f"{first.delivery}: {tries} were out at once at {excuses.relays(first, second)}")
     return Verdict(len({request.delivery for request in evidence.requests}), violations, excused)
 
 
