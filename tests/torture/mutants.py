@@ -125,8 +125,8 @@ def copy(into: Path) -> None:
             shutil.copy2(ROOT / name, into / name)
 
 
-def is_found(mutant: Mutant | None, tests: Sequence[str]) -> bool:
-    """Whether the tests fail on a copy with this mutant. Raises RuntimeError when they could not be run at all."""
+def failure(mutant: Mutant | None, tests: Sequence[str]) -> str:
+    """How the tests fail on a copy with this mutant, empty if they pass. Raises RuntimeError when they could not be run at all."""
     with tempfile.TemporaryDirectory(prefix="rh-mutant-") as folder:
         tree = Path(folder)
         tree.chmod(0o755)
@@ -139,7 +139,8 @@ def is_found(mutant: Mutant | None, tests: Sequence[str]) -> bool:
         done = subprocess.run(command, cwd=tree, env=variables, capture_output=True, text=True, timeout=TEST_WITHIN, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest could not run: {done.stdout}{done.stderr}")
-    return done.returncode == 1
+    first = next((line for line in done.stdout.splitlines() if line.startswith("E  ")), "E  it failed")
+    return first.removeprefix("E").strip() if done.returncode else ""
 
 
 def main() -> int:
@@ -148,16 +149,16 @@ def main() -> int:
     names = parser.parse_args().names
     if unknown := set(names) - {mutant.name for mutant in MUTANTS}:
         parser.error(f"there is no mutant {', '.join(sorted(unknown))}")
-    table = Table("mutant", "test", "found out")
+    table = Table("mutant", "test", "fails with", show_lines=True)
     survived = False
     for mutant in (m for m in MUTANTS if not names or m.name in names):
         for test in mutant.tests:
-            if is_found(None, [test]):
-                raise RuntimeError(f"{test} fails without any mutant")
-            found = is_found(mutant, [test])
+            if failed := failure(None, [test]):
+                raise RuntimeError(f"{test} fails without any mutant: {failed}")
+            found = failure(mutant, [test])
             survived |= not found
-            table.add_row(mutant.name, test, "yes" if found else "NO")
-    Console(width=160).print(table)
+            table.add_row(mutant.name, test.replace("::", "\n"), found or "NOT FOUND OUT")
+    Console(width=180).print(table)
     return int(survived)
 
 
