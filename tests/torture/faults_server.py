@@ -49,6 +49,7 @@ def _stopped(world: World, step: Step, mode: str | None) -> None:
         else:
             cluster.stop("fast" if mode == "fast" else "immediate")
         world.wait(step.length)
+        world.stage.keep_log()
         cluster.launch()
 
 

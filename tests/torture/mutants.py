@@ -126,7 +126,7 @@ def copy(into: Path) -> None:
 
 
 def failure(mutant: Mutant | None, tests: Sequence[str]) -> str:
-    """How the tests fail on a copy with this mutant, empty if they pass. Raises RuntimeError when they could not be run at all."""
+    """How the tests fail on a copy with this mutant, empty if they pass. Raises RuntimeError when they could not be run."""
     with tempfile.TemporaryDirectory(prefix="rh-mutant-") as folder:
         tree = Path(folder)
         tree.chmod(0o755)

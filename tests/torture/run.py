@@ -77,7 +77,7 @@ def run(seconds: float, seed: int, say: Say, keep: Path | None = None) -> Run:
 def _run(seconds: float, seed: int, say: Say, folder: Path) -> Run:
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
-        stage = enter(Stage())
+        stage = enter(Stage(folder))
         say(f"Postgres {stage.version} on port {stage.cluster.port}; logs in {folder}")
         hooks = enter(Hooks(stage.cluster.dsn(), folder / "journal.jsonl"))
         for kind in KINDS:

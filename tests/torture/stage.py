@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
 import psycopg
@@ -18,14 +19,17 @@ SETTINGS = {
     "deadlock_timeout": "200ms",
     "max_wal_size": "4GB",
     "restart_after_crash": "on",
-    "log_min_messages": "fatal",
+    "log_min_messages": "log",  # a crash of a backend is told
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] %a ",
 }
 
 
 class Stage:
     """Started on entry, removed on exit."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "postgres.log"
         self.cluster = Cluster.start(*postgres_under_test(), settings=SETTINGS)
         self.version = 0
 
@@ -38,7 +42,13 @@ class Stage:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
+        self.keep_log()
         self.cluster.remove()
+
+    def keep_log(self) -> None:
+        """Before the server is launched again, which begins its log anew."""
+        with self.log.open("ab") as kept:
+            kept.write(self.cluster.log.read_bytes())
 
     @property
     def dsn(self) -> str:
