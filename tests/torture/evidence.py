@@ -14,6 +14,7 @@ from tests.torture import journal, wal
 from tests.torture.hooks import PATIENT
 from tests.torture.records import Attempt, Content, Delivery, Endpoint, Evidence, Held, Instance
 from tests.torture.sampler import Sampler
+from tests.torture.server_log import crashes
 from tests.torture.tables import canonical, loads
 from tests.torture.world import World
 from tests.torture.writers import Writers
@@ -49,6 +50,7 @@ Connection = psycopg.Connection[Any]
 
 def gather(world: World, writers: Writers, sampler: Sampler) -> Evidence:
     ended = time.time()
+    world.stage.keep_log()
     with world.stage.connect() as connection:
         log = wal.read(connection)
         (undispatched,) = connection.execute(UNDISPATCHED).fetchone() or (0,)
@@ -64,7 +66,7 @@ def gather(world: World, writers: Writers, sampler: Sampler) -> Evidence:
         deliveries=[dataclasses.replace(Delivery(*row), replayed=world.replayed.get(row.id)) for row in rows["deliveries"]],
         attempts=[Attempt(*row) for row in rows["attempts"]],
         instances=[Instance(*row) for row in rows["instances"]],
-        faults=sorted(world.faults, key=lambda fault: fault.began),
+        faults=sorted([*world.faults, *crashes(world.stage.log)], key=lambda fault: fault.began),
         lives=world.fleet.deaths,
         held=_copied(sampler.held),
         sampled=list(sampler.asked),

@@ -8,6 +8,7 @@ import signal
 
 import psutil
 
+from relay.lease import PURPOSES
 from tests.torture.schedule import Step
 from tests.torture.world import World
 
@@ -47,10 +48,10 @@ def cut(world: World, step: Step) -> None:
 
 
 def silence(world: World, step: Step) -> None:
-    """Nothing gets through, and nobody is told: a dead router."""
+    """Nothing gets through, and nobody is told: a dead router; or one kind of session alone is stuck."""
     way = world.fleet.of(step.target).way
     with world.fault("silence", step.target):
-        way.hold()
+        way.hold(random.Random(step.seed).choice(("", "", *(f"rowhook {purpose}" for purpose in PURPOSES))))
         world.wait(step.length)
         way.let_go()
 

@@ -7,10 +7,10 @@ import random
 import psycopg
 from psycopg import sql
 
+from relay.lease import PURPOSES
 from tests.torture.schedule import Step
 from tests.torture.world import World
 
-PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house")
 PICK = """
 SELECT a.pid, coalesce(i.name, a.application_name) FROM pg_stat_activity AS a
   LEFT JOIN rowhook.instance AS i ON a.application_name LIKE '% ' || lpad(to_hex(i.id), 16, '0')
@@ -49,8 +49,7 @@ def _stopped(world: World, step: Step, mode: str | None) -> None:
         else:
             cluster.stop("fast" if mode == "fast" else "immediate")
         world.wait(step.length)
-        world.stage.keep_log()
-        cluster.launch()
+        world.stage.launch()
 
 
 def hold_xmin(world: World, step: Step) -> None:

@@ -109,6 +109,9 @@ class Instance:
     missed_rings: int | None = None
 
 
+AWAY = {"restart_fast", "restart_immediate", "crash", "backend_crash"}  # faults that end all sessions
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What the nemesis did. ``target`` is a relay, a hook, a table, or * for whoever uses Postgres."""

@@ -29,6 +29,7 @@ class Stage:
     """Started on entry, removed on exit."""
 
     def __init__(self, folder: Path) -> None:
+        self._kept = 0
         self.log = folder / "postgres.log"
         self.cluster = Cluster.start(*postgres_under_test(), settings=SETTINGS)
         self.version = 0
@@ -45,10 +46,18 @@ class Stage:
         self.keep_log()
         self.cluster.remove()
 
+    def launch(self) -> None:
+        """Again, after it was stopped or killed."""
+        self.keep_log()
+        self._kept = 0
+        self.cluster.launch()
+
     def keep_log(self) -> None:
-        """Before the server is launched again, which begins its log anew."""
+        """What it has said since the last time; before the server is launched again, which begins its log anew."""
+        said = self.cluster.log.read_bytes()
         with self.log.open("ab") as kept:
-            kept.write(self.cluster.log.read_bytes())
+            kept.write(said[self._kept :])
+        self._kept = len(said)
 
     @property
     def dsn(self) -> str:

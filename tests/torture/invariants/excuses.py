@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.torture.records import Attempt, Evidence, Fault, Instance, Request
+from tests.torture.records import AWAY, Attempt, Evidence, Fault, Instance, Request
 
 SLACK = 1.0
 RECORDED_WITHIN = 3.0  # after its answer, on a machine that is busy
 
 CRASH = {"kill", "kill_supervisor"}
 FREEZE = {"freeze"}
-HEARD_OF = {"cut", "terminate", "restart_fast", "restart_immediate", "crash"}
+HEARD_OF = {"cut", "terminate"} | AWAY
 SILENT = {"silence", "halve", "slow"}
 
 # For how long after the fault a request may still begin.

@@ -7,13 +7,12 @@ import itertools
 from collections.abc import Sequence
 
 from tests.torture.invariants.excuses import hits
-from tests.torture.records import Evidence, Fault, Held, Instance, Life, Verdict
+from tests.torture.records import AWAY, Evidence, Fault, Held, Instance, Life, Verdict
 
 MOST = 2.0
 ONE_STEP = 0.6  # samples farther apart than this: nobody on this machine could run, or there was no server
 RECOVERY = 4.0  # after a fault of its own a relay isn't counted on for so long
-OUTAGES = {"restart_fast", "restart_immediate", "crash"}
-AILING = OUTAGES | {"freeze", "cut", "silence", "halve", "slow", "deafen", "terminate", "kill_supervisor"}
+AILING = AWAY | {"freeze", "cut", "silence", "halve", "slow", "deafen", "terminate", "kill_supervisor"}
 
 
 def no_lease_of_the_dead(evidence: Evidence) -> Verdict:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.torture.records import Evidence, Fault, Verdict, WriterError
+from tests.torture.records import AWAY, Evidence, Fault, Verdict, WriterError
 
-AWAY = {"restart_fast", "restart_immediate", "crash", "terminate"}
+ENDS_SESSIONS = AWAY | {"terminate"}
 SLACK = 5.0  # a session finds out late, and a server takes its time to be back
 OF_THE_APPLICATION = {
     "23503": "foreign key",
@@ -31,7 +31,7 @@ def writers_unharmed(evidence: Evidence) -> Verdict:
 
 
 def _cause(error: WriterError, faults: Sequence[Fault]) -> str | None:
-    away = any(f.kind in AWAY and f.began - SLACK <= error.at <= f.ended + SLACK for f in faults)
+    away = any(f.kind in ENDS_SESSIONS and f.began - SLACK <= error.at <= f.ended + SLACK for f in faults)
     if away and (error.sqlstate is None or error.sqlstate[:2] in ("08", "57")):
         return "server away"
     if error.sqlstate in OF_THE_APPLICATION and (error.sqlstate == "40001" or "rowhook" not in error.said.lower()):
