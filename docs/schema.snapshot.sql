@@ -5,6 +5,14 @@ CREATE SCHEMA rowhook;
 
 COMMENT ON SCHEMA rowhook IS 'Rowhook: committed rows become signed webhooks';
 
+CREATE TYPE rowhook.comparison AS (
+	differ text[],
+	added text[],
+	dropped text[]
+);
+
+COMMENT ON TYPE rowhook.comparison IS 'Of an event and its row: columns that differ, that only the row has, that only the event has';
+
 CREATE TYPE rowhook.event_op AS ENUM (
     'insert',
     'update',
@@ -31,6 +39,10 @@ CREATE TABLE rowhook.capture (
     on_error text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     fingerprint text NOT NULL,
+    labels text[] NOT NULL,
+    since_event bigint NOT NULL,
+    since_xid xid8 NOT NULL,
+    began_empty boolean NOT NULL,
     CONSTRAINT events_known CHECK (((events <@ '{insert,update,delete,truncate}'::text[]) AND (cardinality(events) >= 1))),
     CONSTRAINT include_or_exclude CHECK (((include IS NULL) OR (exclude IS NULL))),
     CONSTRAINT mode_known CHECK ((mode = ANY (ARRAY['statement'::text, 'row'::text]))),
@@ -65,6 +77,38 @@ COMMENT ON COLUMN rowhook.capture.on_error IS 'abort: the write fails rather tha
 COMMENT ON COLUMN rowhook.capture.paused IS 'Triggers are disabled';
 
 COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing is reinstalled while it is the same';
+
+COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: the present one last, after those it had before';
+
+COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
+
+COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first installed it: what older ones wrote was not captured';
+
+COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
+
+CREATE FUNCTION rowhook.begun(c rowhook.capture) RETURNS rowhook.capture
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _label text := rowhook.table_label(c.table_name);
+BEGIN
+    -- Where its events begin, for verify; asked when the triggers are there, so that no writer comes between.
+    IF c.labels IS NULL THEN
+        c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
+        c.since_xid := pg_current_xact_id();
+        c.began_empty := false;
+        IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
+              FROM pg_class AS r WHERE r.oid = c.table_name) THEN
+            EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
+        END IF;
+    END IF;
+    c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
+    RETURN c;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.begun(c rowhook.capture) IS 'A capture that was just installed, with where its events begin';
 
 CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
     LANGUAGE sql STABLE
@@ -134,6 +178,7 @@ BEGIN
             USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
+    _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
     INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
     RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
@@ -374,6 +419,49 @@ $$;
 
 COMMENT ON FUNCTION rowhook.check_source(source regclass) IS 'Refuse what cannot be captured';
 
+CREATE FUNCTION rowhook.check_verifiable(c rowhook.capture) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _label text := rowhook.table_label(c.table_name);
+    _cast  record;
+BEGIN
+    IF cardinality(c.key) = 0 THEN
+        PERFORM rowhook.refuse(format('table %s has no row key: its rows can''t be told apart', _label),
+            format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _label));
+    END IF;
+    PERFORM rowhook.check_columns(c.table_name, 'key', c.key);
+    IF EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.table_name AND a.attname = ANY (c.key) AND NOT a.attnotnull)
+       OR NOT EXISTS (
+            SELECT FROM pg_index AS i
+             WHERE i.indrelid = c.table_name AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+               AND c.key @> ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+                                   WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]))) THEN
+        PERFORM rowhook.refuse(format('the row key of table %s (%s) may be null or the same in several rows: they can''t be told apart',
+                _label, array_to_string(c.key, ', ')),
+            format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
+    END IF;
+    -- What follows runs with the rights of who asks: no code of other people's may be called by it.
+    FOR _cast IN
+        SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner
+          FROM (SELECT * FROM rowhook.json_casts(c.table_name)
+                UNION ALL
+                SELECT a.attname, format_type(a.atttypid, NULL), k.castfunc::regprocedure::text
+                  FROM pg_attribute AS a JOIN pg_cast AS k ON k.castsource = a.atttypid AND k.casttarget = 'text'::regtype
+                 WHERE a.attrelid = c.table_name AND a.attname = ANY (c.key) AND k.castmethod = 'f' AND k.oid >= 16384) AS j
+          JOIN pg_proc AS p ON p.oid = j.function_name::regprocedure
+         WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = p.proowner AND (r.rolsuper OR r.rolname = current_user))
+    LOOP
+        PERFORM rowhook.refuse(format('column "%s" of table %s has type %s, whose cast %s belongs to role %s and would run with the rights of %s',
+                _cast.column_name, _label, _cast.type_name, _cast.function_name, _cast.owner, current_user),
+            format('Ask as role %s, once that may SELECT on rowhook.event', _cast.owner));
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_verifiable(c rowhook.capture) IS 'Refuse a table that events can''t prove';
+
 CREATE FUNCTION rowhook.columns_of(source regclass) RETURNS text[]
     LANGUAGE sql STABLE STRICT
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -384,6 +472,38 @@ CREATE FUNCTION rowhook.columns_of(source regclass) RETURNS text[]
 $$;
 
 COMMENT ON FUNCTION rowhook.columns_of(source regclass) IS 'A table''s columns in order';
+
+CREATE FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) RETURNS rowhook.comparison
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _result rowhook.comparison;
+    _again  json;
+BEGIN
+    SELECT array_agg(coalesce(e.key, p.key) ORDER BY coalesce(e.key, p.key)) FILTER (WHERE e.value::text <> p.value::text),
+           array_agg(p.key ORDER BY p.key) FILTER (WHERE e.key IS NULL), array_agg(e.key ORDER BY e.key) FILTER (WHERE p.key IS NULL)
+      INTO _result.differ, _result.added, _result.dropped
+      FROM json_each(compared.event) AS e FULL JOIN json_each(compared.present) AS p ON p.key = e.key
+     WHERE coalesce(e.key, p.key) <> ALL (compared.skip);
+    _result.differ := coalesce(_result.differ, '{}');
+    IF _result.differ <> '{}' AND compared.definition IS NOT NULL THEN
+        -- The writer's settings (TimeZone, bytea_output …) or the column's type may have been others: the same value still.
+        BEGIN
+            EXECUTE format('SELECT row_to_json(x.*) FROM json_to_record($1) AS x(%s)', compared.definition) INTO _again USING compared.event;
+            _result.differ := ARRAY(SELECT d FROM unnest(_result.differ) AS d
+                                     WHERE (_again -> d)::text IS DISTINCT FROM (compared.present -> d)::text);
+        EXCEPTION WHEN OTHERS THEN
+            NULL;  -- not a value of its type any more: they do differ
+        END;
+    END IF;
+    RETURN _result;
+EXCEPTION WHEN untranslatable_character OR invalid_text_representation THEN
+    RETURN rowhook.compared(rowhook.readable(compared.event), rowhook.readable(compared.present), compared.definition, compared.skip);
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) IS 'Where an event and its row differ';
 
 CREATE FUNCTION rowhook.drop_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
@@ -534,6 +654,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE ON rowhook.endpoint, rowhook.secret, rowhook.delivery, rowhook.attempt TO rowhook_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.instance TO rowhook_relay;
         GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
+        GRANT SELECT, UPDATE (xid) ON rowhook.horizon TO rowhook_relay;
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
         GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
@@ -629,6 +750,29 @@ $$;
 
 COMMENT ON FUNCTION rowhook.keep_tenant() IS 'Trigger function of rowhook.endpoint: refuse another tenant';
 
+CREATE FUNCTION rowhook.key_of(parts text[], types regtype[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _parts text[] := key_of.parts;
+    _part  text;
+BEGIN
+    -- As this session writes it: a time in another zone is the same key. Types of other people's are left as they are.
+    FOR _i IN 1..cardinality(_parts) LOOP
+        IF (SELECT t.typnamespace = 'pg_catalog'::regnamespace FROM pg_type AS t WHERE t.oid = types[_i]) THEN
+            EXECUTE format('SELECT $1::%s::text', types[_i]) INTO _part USING _parts[_i];
+            _parts[_i] := _part;
+        END IF;
+    END LOOP;
+    RETURN CASE WHEN cardinality(_parts) = 1 THEN _parts[1] ELSE json_build_array(VARIADIC _parts)::text END;
+EXCEPTION WHEN data_exception THEN  -- the column has another type by now
+    RETURN CASE WHEN cardinality(parts) = 1 THEN parts[1] ELSE json_build_array(VARIADIC parts)::text END;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.key_of(parts text[], types regtype[]) IS 'A row key from its parts';
+
 CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -641,6 +785,37 @@ CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION rowhook.key_sql(row_name text, columns text[]) IS 'SQL expression of a row key';
+
+CREATE FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _horizon  rowhook.horizon;
+    _now      bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    _bound    bigint;
+    _truncate bigint;
+    _ddl      xid[];
+BEGIN
+    SELECT h.* INTO _horizon FROM rowhook.horizon AS h;
+    SELECT max(e.id) INTO _truncate FROM rowhook.event AS e
+     WHERE e.table_name = ANY (c.labels) AND e.op = 'truncate' AND e.id > c.since_event;
+    begins := greatest(c.since_event, _truncate);
+    -- From empty: as it was captured, or since a TRUNCATE; and nothing of it is gone.
+    complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);
+    renumbered := (SELECT k.system_identifier <> s.system_identifier FROM rowhook.cursor AS k, pg_control_system() AS s);
+    _bound := greatest(c.since_xid, _horizon.xid)::text::bigint;
+    -- Where they aren't complete, a row without event is no finding unless it was written since: by the transaction that wrote it.
+    -- DDL that rewrites a table does so in its own name.
+    _ddl := ARRAY(SELECT DISTINCT x.xmin FROM (SELECT r.oid, r.xmin FROM pg_class AS r UNION ALL SELECT a.attrelid, a.xmin FROM pg_attribute AS a) AS x
+                   WHERE x.oid = c.table_name OR x.oid IN (SELECT p.relid FROM pg_partition_tree(c.table_name) AS p));
+    newer := CASE WHEN renumbered OR _bound >= _now THEN 'false'
+                  ELSE format('h.xmin::text::bigint > 2 AND ((%s - h.xmin::text::bigint) & 4294967295) < %s AND h.xmin <> ALL (%L)',
+                              _now, _now - _bound, _ddl) END;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) IS 'From where on its events tell of a table, whether of every row, and which rows they should know';
 
 CREATE FUNCTION rowhook.make_role(name text, otherwise text) RETURNS void
     LANGUAGE plpgsql
@@ -667,6 +842,87 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.make_role(name text, otherwise text) IS 'Make a NOLOGIN role, or say what is weaker without it';
+
+CREATE FUNCTION rowhook.mark_horizon() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+BEGIN
+    -- The TRUNCATE holds its lock by now: nobody adds to the slot any more, and all that is committed is seen.
+    EXECUTE format($sql$
+        UPDATE rowhook.horizon AS h
+           SET removed_id = greatest(h.removed_id, e.id), xid = greatest(h.xid, e.xid)
+          FROM (SELECT (SELECT max(id) FROM %1$s) AS id, (SELECT xid FROM %1$s ORDER BY xid DESC LIMIT 1) AS xid) AS e
+         WHERE e.id IS NOT NULL$sql$, TG_RELID::regclass);
+    RETURN NULL;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.mark_horizon() IS 'Trigger function of the slots of rowhook.event: remember what a TRUNCATE removes';
+
+CREATE TABLE rowhook.event (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint NOT NULL,
+    moved boolean DEFAULT false NOT NULL,
+    op rowhook.event_op NOT NULL,
+    type text NOT NULL,
+    table_name text,
+    row_key text,
+    tenant text,
+    data json,
+    previous json
+)
+PARTITION BY LIST (slot);
+
+COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
+
+COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
+
+COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
+
+COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
+
+COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
+
+COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
+
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+
+COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
+
+COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
+
+COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
+
+COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+
+CREATE FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _key text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(old_key.key) AS k WHERE event.previous -> k IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
+    _key := rowhook.key_of(ARRAY(SELECT coalesce(event.previous ->> k, event.data ->> k)
+                                   FROM unnest(old_key.key) WITH ORDINALITY AS u (k, n) ORDER BY n), old_key.types);
+    RETURN nullif(_key, event.row_key);
+EXCEPTION WHEN untranslatable_character OR invalid_text_representation THEN
+    event.previous := rowhook.readable(event.previous);
+    event.data := rowhook.readable(event.data);
+    RETURN rowhook.old_key(event, old_key.key, old_key.types);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) IS 'The key that an update took from its row, if it did';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -714,6 +970,16 @@ CREATE FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone,
 $$;
 
 COMMENT ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) IS 'A sortable public id (evt_, end_, dlv_) from time, id and slot; relay/public_id.py computes the same';
+
+CREATE FUNCTION rowhook.readable(odd json) RETURNS json
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Column type json may hold \u0000 and halves of surrogates, at which functions of json give up: they become plain text.
+    SELECT regexp_replace(readable.odd::text, '(?<!\\)((?:\\\\)*)\\(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})', '\1\\\\\2', 'g')::json
+$$;
+
+COMMENT ON FUNCTION rowhook.readable(odd json) IS 'Json without the escapes that can''t be text';
 
 CREATE FUNCTION rowhook.refuse(message text, hint text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
@@ -819,6 +1085,42 @@ $$;
 
 COMMENT ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) IS 'SQL expression of a tenant';
 
+CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- One row a key: whether the events end with it there (null: they can't tell), and the last that says what is in it.
+    SELECT format($sql$
+    touch AS (
+        SELECT t.k COLLATE "C" AS k, e.id, e.slot, e.xid, t.puts, t.arrives
+          FROM rowhook.event AS e
+         CROSS JOIN LATERAL (SELECT CASE WHEN e.op = 'update' AND (%3$s) THEN rowhook.old_key(e, %4$L, %5$L) END AS key OFFSET 0) AS was
+         CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
+                             UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
+         WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op NOT IN ('truncate', 'emit', 'own', 'probe') AND e.row_key IS NOT NULL
+    ), turn AS (
+        SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
+               CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
+                    -- What left after something arrived in the same transaction may have left before. (3: see the reseed.)
+                    WHEN count(*) FILTER (WHERE arrives) < count(*) FILTER (WHERE NOT puts) OR xid = '3' THEN false END AS present
+          FROM touch GROUP BY k, xid
+    ), told AS (
+        SELECT k, (array_agg(present ORDER BY id DESC) FILTER (WHERE present IS NOT NULL))[1] AS present, max(put) AS put
+          FROM turn GROUP BY k
+    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again)
+      FROM (SELECT array_agg(a.atttypid::regtype ORDER BY u.n) AS types,
+                   string_agg(format('strpos(e.previous::text, %L) > 0', to_json(u.col)::text || ':'), ' OR ') AS mentioned,
+                   -- The text of these types depends on the writer's settings.
+                   CASE WHEN NOT bool_or(a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])) THEN 'e.row_key'
+                        ELSE format('rowhook.key_of(%s, %L)',
+                                    CASE cardinality((c).key) WHEN 1 THEN 'ARRAY[e.row_key]' ELSE 'ARRAY(SELECT json_array_elements_text(e.row_key::json))' END,
+                                    array_agg(a.atttypid::regtype ORDER BY u.n)) END AS again
+              FROM unnest((c).key) WITH ORDINALITY AS u (col, n)
+              JOIN pg_attribute AS a ON a.attrelid = (c).table_name AND a.attname = u.col) AS k
+$_$;
+
+COMMENT ON FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) IS 'SQL of what the events after one say of each key';
+
 CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -869,7 +1171,7 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
            SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
                   rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
      WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
-     ORDER BY coalesce(n.i, o.i);$sql$,
+     ORDER BY coalesce(n.i, o.i)%5$s;$sql$,
         rowhook.table_label((c).table_name), update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN update_sql.split THEN format($sql$
             WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
@@ -879,10 +1181,83 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
            UNION ALL
            SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL
             WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
-            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END)
+            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END,
+        CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $_$;
 
 COMMENT ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) IS 'The INSERT that captures updated rows';
+
+CREATE FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    SET "IntervalStyle" TO 'postgres'
+    SET bytea_output TO 'hex'
+    SET extra_float_digits TO '1'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _capture  rowhook.capture;
+    _begins   bigint;
+    _complete boolean;
+    _newer    text;
+BEGIN
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('table %s is not captured', coalesce(rowhook.table_label(verify.table_name), verify.table_name::text)),
+            format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
+    END IF;
+    PERFORM rowhook.check_verifiable(_capture);
+    SELECT b.begins, b.complete, b.newer INTO _begins, _complete, _newer FROM rowhook.log_of(_capture) AS b;
+    RETURN QUERY EXECUTE rowhook.verify_sql(_capture, _begins, _complete, _newer);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) IS 'A table''s rows against its events: accounted, missing, stale (in these columns), ghost, unproven; keys of those that differ';
+
+CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT format($sql$
+    WITH %1$s, present AS (
+        SELECT %2$s COLLATE "C" AS k, %3$s AS j, t.xmin FROM %4$s AS t
+    ), pair AS (
+        SELECT coalesce(h.k, s.k) AS k, h.j, s.put,
+               CASE WHEN h.k IS NULL THEN CASE WHEN s.present AND %9$L THEN 'ghost' END
+                    WHEN s.k IS NOT NULL AND coalesce(s.present, NOT %5$L) THEN 'told'
+                    WHEN %10$L AND (s.k IS NOT NULL OR %5$L OR %6$s) THEN 'missing'
+                    ELSE 'unproven' END AS verdict
+          FROM present AS h FULL JOIN told AS s ON s.k = h.k
+    ), judged AS (
+        SELECT p.k, x.c, CASE WHEN p.verdict <> 'told' THEN p.verdict
+                              WHEN e.data::text = p.j::text OR (x.c).differ = '{}' THEN 'accounted'
+                              WHEN %11$L THEN 'stale' ELSE 'unproven' END AS verdict
+          FROM pair AS p
+          LEFT JOIN rowhook.event AS e ON e.id = p.put[1] AND e.slot = p.put[2]
+         CROSS JOIN LATERAL (SELECT CASE WHEN p.verdict = 'told' AND e.data::text IS DISTINCT FROM p.j::text
+                                         THEN rowhook.compared(e.data, p.j, %7$L, %8$L) END AS c OFFSET 0) AS x
+         WHERE p.verdict IS NOT NULL
+    )
+    SELECT j.verdict, CASE WHEN j.verdict IN ('missing', 'stale', 'ghost') THEN j.k END, CASE WHEN j.verdict = 'stale' THEN (j.c).differ END,
+           (j.c).added, (j.c).dropped, count(*)
+      FROM judged AS j GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2$sql$,
+        rowhook.told_sql(c, verify_sql.begins), rowhook.key_sql('t', (c).key), rowhook.payload_sql('t', rowhook.captured_columns(c)),
+        -- Rows of inheriting tables fire triggers of their own.
+        CASE WHEN r.relkind = 'p' THEN '' ELSE 'ONLY ' END || (c).table_name::text,
+        verify_sql.complete, verify_sql.newer,
+        (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
+           FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
+          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
+        -- Virtual ones are null in events.
+        ARRAY(SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attgenerated = 'v'),
+        'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events))
+      FROM pg_class AS r WHERE r.oid = (c).table_name
+$_$;
+
+COMMENT ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) IS 'SQL that judges each row of a table by its events';
 
 CREATE TABLE rowhook.attempt (
     delivery_id bigint NOT NULL,
@@ -1122,48 +1497,6 @@ COMMENT ON COLUMN rowhook.endpoint.client_key IS 'The key of that, encrypted: no
 COMMENT ON COLUMN rowhook.endpoint.client_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted it';
 
 COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
-
-CREATE TABLE rowhook.event (
-    id bigint NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint NOT NULL,
-    moved boolean DEFAULT false NOT NULL,
-    op rowhook.event_op NOT NULL,
-    type text NOT NULL,
-    table_name text,
-    row_key text,
-    tenant text,
-    data json,
-    previous json
-)
-PARTITION BY LIST (slot);
-
-COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
-
-COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
-
-COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
-
-COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
-
-COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
-
-COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
-
-COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
-
-COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
-
-COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
-
-COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
-
-COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
-
-COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
-
-COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
 
 CREATE VIEW rowhook.dead_letters AS
  SELECT rowhook.public_id('dlv'::text, d.created_at, d.id) AS delivery_id,
@@ -1438,11 +1771,27 @@ COMMENT ON COLUMN rowhook.event_trail.attempts IS 'Tries so far';
 
 COMMENT ON COLUMN rowhook.event_trail.delivered_at IS 'When it was delivered';
 
+CREATE TABLE rowhook.horizon (
+    singleton boolean DEFAULT true NOT NULL,
+    removed_id bigint DEFAULT 0 NOT NULL,
+    xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    CONSTRAINT there_is_one CHECK (singleton)
+);
+
+COMMENT ON TABLE rowhook.horizon IS 'How far back the events reach; one row';
+
+COMMENT ON COLUMN rowhook.horizon.singleton IS 'Always true';
+
+COMMENT ON COLUMN rowhook.horizon.removed_id IS 'Highest id among events that were removed; 0: none was';
+
+COMMENT ON COLUMN rowhook.horizon.xid IS 'Of transactions up to this one events may be missing: removed, or numbered otherwise before a restore';
+
 CREATE TABLE rowhook.instance (
     id bigint NOT NULL,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     beat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     ended_at timestamp with time zone,
+    missed_rings integer DEFAULT 0 NOT NULL,
     state text DEFAULT 'live'::text NOT NULL,
     name text NOT NULL,
     CONSTRAINT dead_has_end CHECK (((state = 'dead'::text) = (ended_at IS NOT NULL))),
@@ -1460,6 +1809,8 @@ COMMENT ON COLUMN rowhook.instance.started_at IS 'When it registered';
 COMMENT ON COLUMN rowhook.instance.beat_at IS 'Its last sign of life; one that holds its lock and is silent is frozen';
 
 COMMENT ON COLUMN rowhook.instance.ended_at IS 'When it stopped or was found dead';
+
+COMMENT ON COLUMN rowhook.instance.missed_rings IS 'Events that its safety looks found and for which nobody had rung; should stay 0';
 
 COMMENT ON COLUMN rowhook.instance.state IS 'live or dead; a dead one''s leases are taken over';
 
@@ -1550,6 +1901,9 @@ ALTER TABLE ONLY rowhook.event
 ALTER TABLE ONLY rowhook.event_0
     ADD CONSTRAINT event_0_pkey PRIMARY KEY (id, slot);
 
+ALTER TABLE ONLY rowhook.horizon
+    ADD CONSTRAINT horizon_pkey PRIMARY KEY (singleton);
+
 ALTER TABLE ONLY rowhook.instance
     ADD CONSTRAINT instance_pkey PRIMARY KEY (id);
 
@@ -1577,6 +1931,8 @@ ALTER INDEX rowhook.event_by_transaction ATTACH PARTITION rowhook.event_0_xid_id
 
 CREATE TRIGGER keep_tenant BEFORE UPDATE OF tenant ON rowhook.endpoint FOR EACH ROW WHEN (((new.tenant IS NOT NULL) AND (new.tenant IS DISTINCT FROM old.tenant))) EXECUTE FUNCTION rowhook.keep_tenant();
 
+CREATE TRIGGER mark_horizon BEFORE TRUNCATE ON rowhook.event_0 FOR EACH STATEMENT EXECUTE FUNCTION rowhook.mark_horizon();
+
 CREATE TRIGGER rowhook_update AFTER UPDATE ON rowhook.probe FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_probe();
 
 ALTER TABLE ONLY rowhook.secret
@@ -1585,6 +1941,8 @@ ALTER TABLE ONLY rowhook.secret
 GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
+
+REVOKE ALL ON FUNCTION rowhook.begun(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) FROM PUBLIC;
 
@@ -1611,7 +1969,11 @@ REVOKE ALL ON FUNCTION rowhook.check_columns(source regclass, option text, given
 
 REVOKE ALL ON FUNCTION rowhook.check_source(source regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.check_verifiable(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.columns_of(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
 
@@ -1633,9 +1995,22 @@ REVOKE ALL ON FUNCTION rowhook.json_casts(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.keep_tenant() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.key_of(parts text[], types regtype[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.key_sql(row_name text, columns text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.make_role(name text, otherwise text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.mark_horizon() FROM PUBLIC;
+
+GRANT INSERT ON TABLE rowhook.event TO rowhook_capture;
+GRANT SELECT,INSERT ON TABLE rowhook.event TO rowhook_relay;
+
+GRANT UPDATE(xid) ON TABLE rowhook.event TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.pattern_candidates(type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
@@ -1645,6 +2020,8 @@ REVOKE ALL ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) FROM P
 REVOKE ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_relay;
 GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_reader;
+
+REVOKE ALL ON FUNCTION rowhook.readable(odd json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.refuse(message text, hint text) FROM PUBLIC;
 
@@ -1662,11 +2039,17 @@ REVOKE ALL ON FUNCTION rowhook.table_label(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.trigger_names(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.attempt TO rowhook_relay;
 
@@ -1678,11 +2061,6 @@ GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.delivery TO rowhook_relay;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.endpoint TO rowhook_relay;
 
-GRANT INSERT ON TABLE rowhook.event TO rowhook_capture;
-GRANT SELECT,INSERT ON TABLE rowhook.event TO rowhook_relay;
-
-GRANT UPDATE(xid) ON TABLE rowhook.event TO rowhook_relay;
-
 GRANT SELECT ON TABLE rowhook.dead_letters TO rowhook_reader;
 
 GRANT SELECT ON TABLE rowhook.delivery_history TO rowhook_reader;
@@ -1693,6 +2071,10 @@ GRANT SELECT,UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
 GRANT SELECT ON TABLE rowhook.endpoint_health TO rowhook_reader;
 
 GRANT SELECT ON TABLE rowhook.event_trail TO rowhook_reader;
+
+GRANT SELECT ON TABLE rowhook.horizon TO rowhook_relay;
+
+GRANT UPDATE(xid) ON TABLE rowhook.horizon TO rowhook_relay;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.instance TO rowhook_relay;
 

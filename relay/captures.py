@@ -73,7 +73,7 @@ def find(connection: Connection, given: str) -> Table:
 
 
 def _unknown(connection: Connection, given: str) -> UserMistake:
-    with _pinned(connection):
+    with pinned(connection):
         labels = [row["label"] for row in connection.execute(query("capture.tables")).fetchall()]
     near = near_matches(given, labels)
     shown = repr(given if len(given) <= 80 else f"{given[:79]}…")
@@ -104,14 +104,14 @@ def _plain(name: str) -> str:
 
 def current(connection: Connection, table: Table) -> DictRow | None:
     """The options in force; None for a table that is not captured."""
-    with _pinned(connection):
+    with pinned(connection):
         rows = connection.execute(query("capture.current"), {"table": table.oid}).fetchall()
     return rows[0] if rows else None
 
 
 def plan(connection: Connection, table: Table, options: Options) -> DictRow:
     """What installing would come to (``result``) and its SQL; changes nothing."""
-    with _pinned(connection, force_rollback=True):
+    with pinned(connection, force_rollback=True):
         (row,) = connection.execute(query("capture.plan"), _parameters(connection, table, options)).fetchall()
     return row
 
@@ -146,7 +146,7 @@ def _patiently(connection: Connection, table: Table, name: str, parameters: Mapp
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            with _pinned(connection):
+            with pinned(connection):
                 connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
                 (row,) = connection.execute(query(name), parameters).fetchall()
             return str(row["result"])
@@ -161,13 +161,13 @@ def _patiently(connection: Connection, table: Table, name: str, parameters: Mapp
 
 
 def _holders(connection: Connection, table: Table) -> str:
-    with _pinned(connection):
+    with pinned(connection):
         rows = connection.execute(query("capture.holders"), {"table": table.oid}).fetchall()
     return ", ".join(row["holder"] for row in rows) or "by a transaction that has just ended"
 
 
 @contextlib.contextmanager
-def _pinned(connection: Connection, *, force_rollback: bool = False) -> Iterator[None]:
+def pinned(connection: Connection, *, force_rollback: bool = False) -> Iterator[None]:
     """A transaction without the session's search_path: what others put into its schemas must not run as whoever captures."""
     with connection.transaction(force_rollback=force_rollback):
         connection.execute(_PINNED)

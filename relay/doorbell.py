@@ -85,8 +85,10 @@ class Listener:
 class Doorbell:
     """The dispatcher's side: arm, disarm, who is in flight. Runs on the dispatcher's own session."""
 
-    def __init__(self, session: Session, bell: Bell) -> None:
+    def __init__(self, session: Session, bell: Bell, instance: int = 0) -> None:
+        """``instance``: in whose row missed rings are counted; 0: in none."""
         self._session = session
+        self._instance = instance
         self.bell = bell
         self.missed_rings = 0
         self.deaf = False
@@ -160,6 +162,7 @@ class Doorbell:
         if not await self.bell.wait(0.25):
             self.missed_rings += 1
             log.error("an event was found for which nobody rang", extra={"missed_rings": self.missed_rings})
+            await self._session.rows("doorbell.missed", {"instance": self._instance, "missed": self.missed_rings})
 
     async def _poll(self, look: Callable[[], Awaitable[bool]]) -> None:
         self.bell.clear()

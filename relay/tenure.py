@@ -91,7 +91,7 @@ class Tenure:
         self.claimer = Claimer(self._claim_session, self.lease.id)
         self._dispatcher = Dispatcher(self._dispatch_session, self.lease.id)
         self.bell = Bell()
-        self._doorbell = Doorbell(self._dispatch_session, self.bell)
+        self._doorbell = Doorbell(self._dispatch_session, self.bell, self.lease.id)
         self._due = Due()
         self._listener = Listener(settings.url_for_listening, own, self.bell.ring, self._due.poke)
         self._role_may_be_free = asyncio.Event()

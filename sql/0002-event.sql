@@ -79,3 +79,38 @@ BEGIN
     END LOOP;
 END
 $do$;
+
+-- How far back the log reaches. Whoever empties a slot, retention or a person, leaves a mark here.
+CREATE TABLE rowhook.horizon (
+    singleton  boolean NOT NULL DEFAULT true CONSTRAINT horizon_pkey PRIMARY KEY CONSTRAINT there_is_one CHECK (singleton),
+    removed_id bigint  NOT NULL DEFAULT 0,
+    xid        xid8    NOT NULL DEFAULT '0'
+);
+INSERT INTO rowhook.horizon DEFAULT VALUES;
+COMMENT ON TABLE rowhook.horizon IS 'How far back the events reach; one row';
+COMMENT ON COLUMN rowhook.horizon.singleton IS 'Always true';
+COMMENT ON COLUMN rowhook.horizon.removed_id IS 'Highest id among events that were removed; 0: none was';
+COMMENT ON COLUMN rowhook.horizon.xid IS 'Of transactions up to this one events may be missing: removed, or numbered otherwise before a restore';
+
+CREATE FUNCTION rowhook.mark_horizon() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    -- The TRUNCATE holds its lock by now: nobody adds to the slot any more, and all that is committed is seen.
+    EXECUTE format($sql$
+        UPDATE rowhook.horizon AS h
+           SET removed_id = greatest(h.removed_id, e.id), xid = greatest(h.xid, e.xid)
+          FROM (SELECT (SELECT max(id) FROM %1$s) AS id, (SELECT xid FROM %1$s ORDER BY xid DESC LIMIT 1) AS xid) AS e
+         WHERE e.id IS NOT NULL$sql$, TG_RELID::regclass);
+    RETURN NULL;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.mark_horizon() IS 'Trigger function of the slots of rowhook.event: remember what a TRUNCATE removes';
+
+DO $do$
+BEGIN
+    FOR _slot IN 0..9 LOOP
+        EXECUTE format('CREATE TRIGGER mark_horizon BEFORE TRUNCATE ON rowhook.event_%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.mark_horizon()', _slot);
+    END LOOP;
+END
+$do$;

@@ -5,12 +5,13 @@
 -- only what it was. The cursor is a snapshot, as in PgQ: new events are those visible now and not visible in "seen".
 
 CREATE TABLE rowhook.instance (
-    id         bigint      NOT NULL CONSTRAINT instance_pkey PRIMARY KEY,
-    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    beat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    ended_at   timestamptz,
-    state      text        NOT NULL DEFAULT 'live',
-    name       text        NOT NULL,
+    id           bigint      NOT NULL CONSTRAINT instance_pkey PRIMARY KEY,
+    started_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at     timestamptz,
+    missed_rings integer     NOT NULL DEFAULT 0,
+    state        text        NOT NULL DEFAULT 'live',
+    name         text        NOT NULL,
     CONSTRAINT id_is_positive CHECK (id > 0),
     CONSTRAINT state_known CHECK (state IN ('live', 'dead')),
     CONSTRAINT dead_has_end CHECK ((state = 'dead') = (ended_at IS NOT NULL))
@@ -21,6 +22,7 @@ COMMENT ON COLUMN rowhook.instance.id IS 'Random, never used again; key of the a
 COMMENT ON COLUMN rowhook.instance.started_at IS 'When it registered';
 COMMENT ON COLUMN rowhook.instance.beat_at IS 'Its last sign of life; one that holds its lock and is silent is frozen';
 COMMENT ON COLUMN rowhook.instance.ended_at IS 'When it stopped or was found dead';
+COMMENT ON COLUMN rowhook.instance.missed_rings IS 'Events that its safety looks found and for which nobody had rung; should stay 0';
 COMMENT ON COLUMN rowhook.instance.state IS 'live or dead; a dead one''s leases are taken over';
 COMMENT ON COLUMN rowhook.instance.name IS 'host:process, or --instance-name';
 

@@ -15,6 +15,10 @@ CREATE TABLE rowhook.capture (
     on_error     text        NOT NULL,
     paused       boolean     NOT NULL DEFAULT false,
     fingerprint  text        NOT NULL,
+    labels       text[]      NOT NULL,
+    since_event  bigint      NOT NULL,
+    since_xid    xid8        NOT NULL,
+    began_empty  boolean     NOT NULL,
     CONSTRAINT mode_known CHECK (mode IN ('statement', 'row')),
     CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}' AND cardinality(events) >= 1),
     CONSTRAINT type_prefix_is_a_name CHECK (type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
@@ -36,6 +40,10 @@ COMMENT ON COLUMN rowhook.capture.key IS 'Columns of the row key; empty: none';
 COMMENT ON COLUMN rowhook.capture.on_error IS 'abort: the write fails rather than go uncaptured; record: a row in capture_failure';
 COMMENT ON COLUMN rowhook.capture.paused IS 'Triggers are disabled';
 COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing is reinstalled while it is the same';
+COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: the present one last, after those it had before';
+COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
+COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first installed it: what older ones wrote was not captured';
+COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
 
 CREATE TABLE rowhook.capture_failure (
     id          bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT capture_failure_pkey PRIMARY KEY,

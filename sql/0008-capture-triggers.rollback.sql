@@ -1,6 +1,7 @@
 SELECT rowhook.uncapture(c.table_name) FROM rowhook.capture AS c;
 DROP FUNCTION rowhook.uncapture(regclass);
 DROP FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean);
+DROP FUNCTION rowhook.begun(rowhook.capture);
 DROP FUNCTION rowhook.capture_is_whole(rowhook.capture);
 DROP FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean);
 DROP FUNCTION rowhook.json_casts(regclass);

@@ -37,7 +37,7 @@ AS $fn$
            SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
                   rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
      WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
-     ORDER BY coalesce(n.i, o.i);$sql$,
+     ORDER BY coalesce(n.i, o.i)%5$s;$sql$,
         rowhook.table_label((c).table_name), update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN update_sql.split THEN format($sql$
             WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
@@ -47,7 +47,8 @@ AS $fn$
            UNION ALL
            SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL
             WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
-            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END)
+            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END,
+        CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $fn$;
 COMMENT ON FUNCTION rowhook.update_sql(rowhook.capture, text, boolean) IS 'The INSERT that captures updated rows';
 
@@ -326,6 +327,28 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.capture_is_whole(rowhook.capture) IS 'Whether a capture''s triggers are in place';
 
+CREATE FUNCTION rowhook.begun(c rowhook.capture) RETURNS rowhook.capture LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _label text := rowhook.table_label(c.table_name);
+BEGIN
+    -- Where its events begin, for verify; asked when the triggers are there, so that no writer comes between.
+    IF c.labels IS NULL THEN
+        c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
+        c.since_xid := pg_current_xact_id();
+        c.began_empty := false;
+        IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
+              FROM pg_class AS r WHERE r.oid = c.table_name) THEN
+            EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
+        END IF;
+    END IF;
+    c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
+    RETURN c;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.begun(rowhook.capture) IS 'A capture that was just installed, with where its events begin';
+
 CREATE FUNCTION rowhook.capture(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
@@ -367,6 +390,7 @@ BEGIN
             USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
+    _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
     INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
     RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;

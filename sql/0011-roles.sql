@@ -71,6 +71,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE ON rowhook.endpoint, rowhook.secret, rowhook.delivery, rowhook.attempt TO rowhook_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.instance TO rowhook_relay;
         GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
+        GRANT SELECT, UPDATE (xid) ON rowhook.horizon TO rowhook_relay;
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
         GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from relay import __version__, logging_setup
-from relay.cli import capture, deliveries, demo, endpoint, endpoint_edit, endpoint_rotate, keys, migrate, replay, run
+from relay.cli import (
+    capture,
+    deliveries,
+    demo,
+    doctor,
+    endpoint,
+    endpoint_edit,
+    endpoint_rotate,
+    keys,
+    migrate,
+    replay,
+    run,
+    verify,
+)
 from relay.cli.ending import ended
 from relay.cli.output import line
 
@@ -20,6 +33,8 @@ app.add_typer(endpoint.app, name="endpoint")
 app.command("run")(run.run_command)
 app.command("deliveries")(deliveries.deliveries_command)
 app.command("replay")(replay.replay_command)
+app.command("verify")(verify.verify_command)
+app.command("doctor")(doctor.doctor_command)
 app.command("keygen")(keys.keygen_command)
 app.command("rekey")(keys.rekey_command)
 app.command("demo")(demo.demo_command)

@@ -62,8 +62,10 @@ def as_fields(data: Mapping[str, Any]) -> None:
         line(f"{name:<{width}}  {value}")
 
 
-def as_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Several things: a table on a terminal, else lines of values with tabs between."""
+def as_table(
+    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], styles: Mapping[str, Mapping[Any, str]] | None = None
+) -> None:
+    """Several things: a table on a terminal, else lines of values with tabs between. ``styles``: of a column, by its value."""
     if not sys.stdout.isatty():
         line("\t".join(columns))
         for row in rows:
@@ -73,7 +75,7 @@ def as_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(shown(row[name])) for name in columns))
+        table.add_row(*(Text(shown(row[name]), style=(styles or {}).get(name, {}).get(row[name], "")) for name in columns))
     Console().print(table)
 
 

@@ -136,6 +136,8 @@ WITH open AS MATERIALIZED (
     UPDATE rowhook.cursor AS c
        SET seen = pg_current_snapshot(), target = NULL, position = NULL, fresh_from = NULL, system_identifier = %(system)s,
            highest_id = greatest(c.highest_id, (SELECT max(o.id) FROM open AS o)), moved_at = clock_timestamp()
+), marked AS (
+    UPDATE rowhook.horizon AS h SET xid = pg_snapshot_xmax(pg_current_snapshot())
 )
 SELECT (SELECT count(*) FROM made) AS parked, (SELECT count(*) FROM frozen) AS frozen
 

@@ -20,3 +20,7 @@ UPDATE rowhook.probe SET rung_at = clock_timestamp()
 
 -- name: two_phase
 SELECT current_setting('max_prepared_transactions') <> '0' AS two_phase
+
+-- name: missed
+-- For doctor and metrics; written only when there is one.
+UPDATE rowhook.instance SET missed_rings = %(missed)s WHERE id = %(instance)s

@@ -13,7 +13,7 @@ from tests.sql.conftest import Events, Mutate, one
 
 TRACES = """
 SELECT 'trigger', tgname::text FROM pg_trigger
- WHERE NOT tgisinternal AND tgrelid <> ALL ('{rowhook.probe,rowhook.endpoint}'::regclass[])
+ WHERE NOT tgisinternal AND tgrelid NOT IN (SELECT oid FROM pg_class WHERE relnamespace = 'rowhook'::regnamespace)
 UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'rowhook'::regnamespace AND proname ~ '^capture_\\d'
 UNION ALL SELECT 'capture', table_name::text FROM rowhook.capture
 """

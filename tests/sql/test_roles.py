@@ -91,6 +91,7 @@ MAY = {
         "rowhook.attempt": "INSERT SELECT UPDATE",
         "rowhook.instance": "DELETE INSERT SELECT UPDATE",
         "rowhook.cursor": "SELECT UPDATE",
+        "rowhook.horizon": "SELECT UPDATE(xid)",
         "rowhook.probe": "UPDATE(rung_at)",
         "rowhook.doorbell": "SELECT UPDATE USAGE",  # who may UPDATE a sequence may also draw from it
         "rowhook.ring()": "EXECUTE",

@@ -1,0 +1,83 @@
+"""Captures: are the triggers there, do they fire, do their functions belong to whom they should, may those do what they must?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from relay.database import Row
+from relay.doctor.finding import Finding, bad, counted, ok, warning
+
+SET_UP_ROLES = """psql "$ROWHOOK_ADMIN_URL" -c 'SELECT rowhook.set_up_roles()'"""
+
+
+def can_be_planned(rows: Iterable[Row]) -> list[str]:
+    """Of these captures: tables of which rowhook.capture() can say what it would do today."""
+    return [row["table"] for row in rows if not (row["table_gone"] or row["lost"] or row["unknown_excluded"])]
+
+
+def judge(rows: Sequence[Row], outdated: Iterable[Row]) -> list[Finding]:
+    if not rows:
+        return [warning("captures", "no table is captured", "rowhook capture TABLE")]
+    changed = {row["table"]: row for row in outdated}
+    return [_capture(row, changed.get(row["table"])) for row in rows] + [f for row in rows if (f := _failures(row))]
+
+
+def _capture(row: Row, outdated: Row | None) -> Finding:
+    check, table = f"capture of {row['table']}", row["table"]
+    if row["table_gone"]:
+        return warning(check, "the table was dropped", f"psql \"$ROWHOOK_ADMIN_URL\" -c 'SELECT rowhook.uncapture({row['oid']})'")
+    if row["lost"]:
+        why = f"the table has no column {', '.join(row['lost'])} any more, which the capture names: writes to it fail"
+        return bad(check, why, f"rowhook capture {table} with other --key, --tenant or --include")
+    if row["missing"]:
+        return bad(check, f"triggers are missing ({', '.join(row['missing'])}): writes go uncaptured", f"rowhook capture {table}")
+    if row["paused"]:
+        enabled = "" if row["disabled"] else ", but some triggers are enabled"
+        return warning(check, f"it is paused: writes go uncaptured{enabled}", f"rowhook capture {table} --resume")
+    if row["disabled"]:
+        why = f"triggers are disabled ({', '.join(row['disabled'])}): writes go uncaptured"
+        return bad(check, why, f"rowhook capture {table}; what went by: rowhook verify {table}")
+    if row["unknown_excluded"]:
+        why = f"it excludes {', '.join(row['unknown_excluded'])}, which the table doesn't have (renamed?)"
+        return warning(check, why, f"rowhook capture {table} --exclude COLUMNS, the names as they are now")
+    if outdated:
+        mode = f", and its mode would be {outdated['mode_now']}" if outdated["mode"] != outdated["mode_now"] else ""
+        why = f"the table, its columns or its own triggers have changed since it was installed{mode}"
+        return warning(check, why, f"rowhook capture {table}")
+    return ok(check, "its triggers are in place")
+
+
+def _failures(row: Row) -> Finding | None:
+    if not row["failures"]:
+        return None
+    why = f"{counted(row['failures'], 'statement')} went uncaptured in 7 days; the last: {row['last_failure']}"
+    return warning(f"uncaptured writes to {row['table']}", why, f"rowhook verify {row['table']} lists the rows")
+
+
+def judge_owners(rows: Iterable[Row]) -> Finding:
+    """Trigger functions run with their owner's rights, inside the writer's transaction."""
+    check = "owner of trigger functions"
+    for row in rows:
+        if row["lacks"]:
+            why = f"they belong to {row['owner']}, which lacks {', '.join(row['lacks'])}: captured writes fail"
+            return bad(check, why, SET_UP_ROLES)
+        if row["owner"] != row["wanted"] or row["is_superuser"]:
+            power = ", a superuser" if row["is_superuser"] else ""
+            why = (
+                f"{counted(row['functions'], 'function')} belong to {row['owner']}{power} (a restore does that): "
+                "what owners of captured tables defined runs with its rights"
+            )
+            return bad(check, why, SET_UP_ROLES)
+    return ok(check, f"they belong to {', '.join(row['owner'] for row in rows)}, which may do what they need")
+
+
+def judge_log(facts: Row) -> list[Finding]:
+    """What makes the order of ids the order of commit; and whether the cursor knows this cluster."""
+    found = [ok("ids of events", "each is taken singly: their order per row is that of commit")]
+    if facts["cache"] != 1:
+        why = f"sessions take {facts['cache']} ids ahead: events of a row may be dispatched in the wrong order"
+        found = [bad("ids of events", why, "ALTER TABLE rowhook.event ALTER COLUMN id SET CACHE 1")]
+    if facts["renumbered"]:
+        why = "the cursor is another cluster's (a restore or an upgrade): the next look of a relay begins it anew"
+        found.append(warning("cursor", why, "rowhook run"))
+    return found

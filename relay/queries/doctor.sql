@@ -1,0 +1,166 @@
+-- name: server
+-- What this server is.
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+       pg_is_in_recovery() AS standby, current_database() AS database, current_user AS role,
+       current_setting('max_prepared_transactions')::int AS max_prepared, pg_notification_queue_usage() AS queue_usage
+
+-- name: backend
+-- Behind a transaction pooler, this may be another with each statement.
+SELECT pg_backend_pid() AS pid
+
+-- name: armed
+-- Whether writers ring now.
+SELECT coalesce(pg_sequence_last_value('rowhook.doorbell'), 0) > extract(epoch FROM clock_timestamp()) * 1000 AS armed
+
+-- name: give_role_back
+SELECT pg_advisory_unlock(%(key)s)
+
+-- name: log
+-- The ids of events are those of commit order per row only when no session takes several ahead; and which cluster the cursor knows.
+SELECT q.seqcache AS cache, c.system_identifier <> s.system_identifier AS renumbered
+  FROM pg_sequence AS q, rowhook.cursor AS c, pg_control_system() AS s
+ WHERE q.seqrelid = pg_get_serial_sequence('rowhook.event', 'id')::regclass
+
+-- name: owners
+-- Trigger functions that don't belong to the role without power, and what that role lacks. Who asks must be one that captures.
+SELECT o.owner, o.is_superuser, rowhook.capture_owner() AS wanted, o.functions,
+       array_remove(ARRAY[
+           CASE WHEN NOT has_schema_privilege(o.owner, 'rowhook', 'USAGE') THEN 'USAGE on schema rowhook' END,
+           CASE WHEN NOT has_table_privilege(o.owner, 'rowhook.event', 'INSERT') THEN 'INSERT on rowhook.event' END,
+           CASE WHEN NOT has_table_privilege(o.owner, 'rowhook.capture_failure', 'INSERT') THEN 'INSERT on rowhook.capture_failure' END,
+           CASE WHEN NOT has_sequence_privilege(o.owner, 'rowhook.doorbell', 'SELECT') THEN 'SELECT on rowhook.doorbell' END,
+           CASE WHEN NOT has_function_privilege(o.owner, 'rowhook.ring()', 'EXECUTE') THEN 'EXECUTE on rowhook.ring()' END,
+           CASE WHEN NOT has_function_privilege(o.owner, 'rowhook.changed(json, json)', 'EXECUTE') THEN 'EXECUTE on rowhook.changed(json, json)' END
+       ], NULL) AS lacks
+  FROM (SELECT r.rolname AS owner, r.rolsuper AS is_superuser, count(*) AS functions
+          FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner
+         WHERE p.pronamespace = 'rowhook'::regnamespace AND p.prosecdef GROUP BY 1, 2) AS o ORDER BY 1
+
+-- name: relay_lacks
+-- What the relay's own role may not do.
+SELECT array_remove(ARRAY[
+           CASE WHEN NOT has_schema_privilege(%(role)s, 'rowhook', 'USAGE') THEN 'USAGE on schema rowhook' END,
+           CASE WHEN NOT has_sequence_privilege(%(role)s, 'rowhook.doorbell', 'UPDATE') THEN 'UPDATE on rowhook.doorbell' END,
+           CASE WHEN NOT has_any_column_privilege(%(role)s, 'rowhook.probe', 'UPDATE') THEN 'UPDATE on rowhook.probe' END]
+       || ARRAY(SELECT CASE WHEN NOT has_table_privilege(%(role)s, w.name, w.verb) THEN format('%%s on %%s', w.verb, w.name) END
+                  FROM (VALUES ('rowhook.event', 'SELECT'), ('rowhook.event', 'INSERT'), ('rowhook.endpoint', 'SELECT'), ('rowhook.endpoint', 'UPDATE'),
+                               ('rowhook.secret', 'SELECT'), ('rowhook.delivery', 'SELECT'), ('rowhook.delivery', 'INSERT'),
+                               ('rowhook.delivery', 'UPDATE'), ('rowhook.attempt', 'INSERT'), ('rowhook.attempt', 'UPDATE'),
+                               ('rowhook.instance', 'INSERT'), ('rowhook.instance', 'UPDATE'), ('rowhook.instance', 'DELETE'),
+                               ('rowhook.cursor', 'UPDATE')) AS w (name, verb)), NULL) AS lacks
+
+-- name: captures
+-- Each capture, its triggers as they should be and as they are, and the columns that it names and the table no longer has.
+SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[cardinality(c.labels):], '')) AS "table",
+       c.table_name::oid AS oid, rowhook.table_label(c.table_name) IS NULL AS table_gone, c.paused, c.on_error,
+       ARRAY(SELECT w FROM unnest(rowhook.trigger_names(c)) AS w
+              WHERE NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = w)) AS missing,
+       ARRAY(SELECT quote_ident(t.tgname) FROM pg_trigger AS t
+              WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c)) AND t.tgenabled = 'D') AS disabled,
+       ARRAY(SELECT DISTINCT n FROM unnest(c.key || c.tenant || c.include) AS n
+              WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS lost,
+       ARRAY(SELECT n FROM unnest(c.exclude) AS n WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS unknown_excluded,
+       (SELECT count(*) FROM rowhook.capture_failure AS f
+         WHERE f.table_name = ANY (c.labels) AND f.occurred_at > clock_timestamp() - interval '7 days') AS failures,
+       (SELECT f.message FROM rowhook.capture_failure AS f WHERE f.table_name = ANY (c.labels) ORDER BY f.id DESC LIMIT 1) AS last_failure
+  FROM rowhook.capture AS c ORDER BY 1
+
+-- name: outdated
+-- Captures that rowhook.capture() would make otherwise today: a column or a trigger of the user's own came, the table was renamed.
+-- Only of tables whose columns are all there: it refuses the others.
+SELECT rowhook.table_label(c.table_name) AS "table", c.mode, p.mode AS mode_now
+  FROM rowhook.capture AS c CROSS JOIN LATERAL rowhook.capture_plan(c.table_name) AS p
+ WHERE rowhook.table_label(c.table_name) = ANY (%(tables)s) AND p.fingerprint <> c.fingerprint ORDER BY 1
+
+-- name: writers
+-- Transactions that hold events back: they have written some and not ended.
+SELECT 'session' AS kind, l.pid::text AS id, a.usename::text AS who, a.application_name AS application, a.state,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age
+  FROM (SELECT DISTINCT l.pid FROM pg_locks AS l
+         WHERE l.locktype = 'relation' AND l.relation = 'rowhook.event'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
+           AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())) AS l
+  JOIN pg_stat_activity AS a ON a.pid = l.pid
+UNION ALL
+SELECT 'prepared', x.gid, x.owner::text, '', 'prepared', extract(epoch FROM clock_timestamp() - x.prepared)::float8
+  FROM pg_prepared_xacts AS x
+ WHERE x.database = current_database()
+   AND EXISTS (SELECT FROM pg_locks AS l
+                WHERE l.locktype = 'relation' AND l.relation = 'rowhook.event'::regclass AND l.mode = 'RowExclusiveLock'
+                  AND l.pid IS NULL AND l.transactionid IS NULL AND l.virtualtransaction = '-1/' || x.transaction::text)
+ORDER BY age DESC NULLS LAST LIMIT 5
+
+-- name: xmin_holders
+-- What keeps vacuum from cleaning: the oldest snapshot, prepared transaction and replication slot.
+SELECT * FROM (
+    (SELECT 'session' AS kind, a.pid::text AS id, a.usename::text AS who, a.application_name AS application,
+            extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age, age(coalesce(a.backend_xmin, a.backend_xid))::bigint AS xids
+       FROM pg_stat_activity AS a
+      WHERE coalesce(a.backend_xmin, a.backend_xid) IS NOT NULL AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+        AND a.datname = current_database()
+      ORDER BY a.xact_start LIMIT 1)
+    UNION ALL
+    (SELECT 'prepared', x.gid, x.owner::text, '', extract(epoch FROM clock_timestamp() - x.prepared)::float8, age(x.transaction)::bigint
+       FROM pg_prepared_xacts AS x WHERE x.database = current_database() ORDER BY x.prepared LIMIT 1)
+    UNION ALL
+    (SELECT 'slot', s.slot_name::text, '', '', NULL, age(coalesce(s.xmin, s.catalog_xmin))::bigint
+       FROM pg_replication_slots AS s WHERE s.xmin IS NOT NULL ORDER BY age(s.xmin) DESC LIMIT 1)) AS h
+ ORDER BY h.age DESC NULLS LAST
+
+-- name: relays
+-- Those on record, whether they hold their lock, when they last gave a sign of life.
+WITH held AS MATERIALIZED (
+    SELECT (l.classid::bigint << 32) | l.objid::bigint AS id, l.pid
+      FROM pg_locks AS l
+     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+)
+SELECT i.id, i.name, i.state, i.missed_rings, EXISTS (SELECT FROM held AS h WHERE h.id = i.id) AS holds_lock,
+       extract(epoch FROM clock_timestamp() - i.beat_at)::float8 AS silent,
+       EXISTS (SELECT FROM held AS h JOIN pg_stat_activity AS a ON a.pid = h.pid
+                WHERE h.id = %(role)s AND a.application_name = 'rowhook dispatch ' || lpad(to_hex(i.id), 16, '0')) AS dispatches
+  FROM rowhook.instance AS i ORDER BY i.started_at
+
+-- name: leases_of_dead
+-- Deliveries that a relay holds which is not alive any more.
+SELECT count(*) AS deliveries, extract(epoch FROM clock_timestamp() - min(d.leased_at))::float8 AS age
+  FROM rowhook.delivery AS d
+ WHERE d.state = 'leased' AND d.instance_id <> ALL (%(live)s)
+
+-- name: lag
+-- Events that are visible and not dispatched: after the cursor's snapshot, and not passed in the window that is open. Counted to a
+-- limit. Behind a long snapshot list each late transaction is looked up by itself, as the dispatcher does.
+WITH open AS (
+    SELECT e.id, e.xid, e.occurred_at FROM rowhook.cursor AS c CROSS JOIN LATERAL (
+           SELECT f.id, f.xid, f.occurred_at FROM rowhook.event AS f
+            WHERE f.xid >= pg_snapshot_xmax(c.seen) AND f.op <> 'probe' LIMIT %(most)s) AS e
+    UNION ALL
+    SELECT e.id, e.xid, e.occurred_at FROM rowhook.cursor AS c CROSS JOIN pg_snapshot_xip(c.seen) AS x (xid) CROSS JOIN LATERAL (
+           SELECT f.id, f.xid, f.occurred_at FROM rowhook.event AS f WHERE f.xid = x.xid AND f.op <> 'probe' LIMIT %(most)s) AS e
+)
+SELECT count(*) AS events, extract(epoch FROM clock_timestamp() - min(o.occurred_at))::float8 AS age
+  FROM open AS o CROSS JOIN rowhook.cursor AS c
+ WHERE NOT (c.target IS NOT NULL AND o.id <= c.position AND pg_visible_in_snapshot(o.xid, c.target))
+
+-- name: waiting
+-- What is due and nobody has claimed, of endpoints that are active.
+SELECT count(*) AS deliveries, extract(epoch FROM clock_timestamp() - min(n.due_at))::float8 AS age
+  FROM rowhook.endpoint AS p
+ CROSS JOIN LATERAL (SELECT d.due_at FROM rowhook.delivery AS d
+                      WHERE d.endpoint_id = p.id AND d.state = 'pending' AND d.due_at < clock_timestamp() ORDER BY d.due_at LIMIT %(most)s) AS n
+ WHERE p.state = 'active'
+
+-- name: endpoints
+-- Those that are there, what waits for them (to a limit) and what died, in all and of late.
+SELECT p.id, p.public_id, p.url, p.state, p.state_reason, extract(epoch FROM clock_timestamp() - p.failing_since)::float8 AS failing,
+       (SELECT count(*) FROM (SELECT FROM rowhook.delivery AS d
+                               WHERE d.endpoint_id = p.id AND d.state = 'pending' LIMIT %(most)s) AS l) AS pending,
+       (SELECT count(*) FROM (SELECT FROM rowhook.delivery AS d
+                               WHERE d.endpoint_id = p.id AND d.state = 'dead' LIMIT %(most)s) AS l) AS dead,
+       (SELECT count(*) FROM (SELECT FROM rowhook.delivery AS d WHERE d.endpoint_id = p.id AND d.state = 'dead'
+                                 AND d.ended_at > clock_timestamp() - interval '1 day' LIMIT %(most)s) AS l) AS dead_today
+  FROM rowhook.endpoint AS p WHERE p.state <> 'removed' ORDER BY p.id
+
+-- name: bloat
+-- Tables of Rowhook's in which dead rows have gathered, and when autovacuum last came by.
+SELECT s.relname AS "table", s.n_dead_tup AS dead, s.n_live_tup AS live, s.last_autovacuum, current_setting('autovacuum')::boolean AS autovacuum
+  FROM pg_stat_user_tables AS s WHERE s.schemaname = 'rowhook' ORDER BY s.n_dead_tup DESC LIMIT 1
