@@ -9,7 +9,7 @@ from relay.doctor.finding import Finding, bad, counted, lasting, ok, warning
 from relay.doctor.relays import MOST
 from relay.errors import UserMistake
 from relay.keyring import Keyring, Unreadable
-from relay.vault import open_headers, open_secrets
+from relay.vault import open_headers, open_identity, open_secrets
 
 LONG_FAILING = 600.0
 MOST_NAMED = 5
@@ -46,13 +46,14 @@ def _dead_letters(rows: Sequence[Row]) -> Finding:
 
 
 def unreadable(keyring: Keyring, rows: Sequence[Row]) -> dict[str, str]:
-    """Of loaded endpoints: those whose secrets or headers can't be opened, and why."""
+    """Of loaded endpoints: those whose secrets, headers or client's key can't be opened, and why."""
     found = {}
     for row in rows:
         try:
             if not open_secrets(keyring, row):
                 found[row["public_id"]] = "it has no secret"
             open_headers(keyring, row)
+            open_identity(keyring, row)
         except (Unreadable, UserMistake) as why:
             found[row["public_id"]] = str(why)
     return found

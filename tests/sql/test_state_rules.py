@@ -129,6 +129,10 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("endpoint", "headers_have_names_and_key", {"header_names": ["A"]}),
     ("endpoint", "headers_have_names_and_key", {"headers": b"x", "header_names": ["A"]}),
     ("endpoint", "headers_have_names_and_key", {"headers": b"x", "headers_key_id": "0123abcd"}),
+    ("endpoint", "certificates_are_pem", {"ca_certificates": "x"}),
+    ("endpoint", "certificates_are_pem", {"ca_certificates": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----"}),
+    ("endpoint", "client_certificate_has_key", {"client_certificate": "-----BEGIN CERTIFICATE-----"}),
+    ("endpoint", "client_certificate_has_key", {"client_key": b"x", "client_key_id": "0123abcd"}),
 ]
 
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
