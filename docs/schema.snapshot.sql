@@ -1382,13 +1382,16 @@ CREATE TABLE rowhook.delivery (
     failures integer DEFAULT 0 NOT NULL,
     event_slot smallint NOT NULL,
     free_tries smallint DEFAULT 0 NOT NULL,
+    last_try boolean DEFAULT false NOT NULL,
     state text DEFAULT 'pending'::text NOT NULL,
     webhook_id text,
+    order_key text,
     CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['delivered'::text, 'dead'::text, 'cancelled'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT leased_has_owner CHECK (((state = 'leased'::text) = (instance_id IS NOT NULL))),
     CONSTRAINT leased_has_time CHECK (((state <> 'leased'::text) OR (leased_at IS NOT NULL))),
     CONSTRAINT leased_is_counted CHECK (((state <> 'leased'::text) OR (attempts > 0))),
     CONSTRAINT pending_has_due CHECK (((state = 'pending'::text) = (due_at IS NOT NULL))),
+    CONSTRAINT pending_has_further_tries CHECK (((state <> 'pending'::text) OR (NOT last_try))),
     CONSTRAINT state_known CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'dead'::text, 'cancelled'::text])))
 );
 
@@ -1418,9 +1421,13 @@ COMMENT ON COLUMN rowhook.delivery.event_slot IS 'The event''s partition, so tha
 
 COMMENT ON COLUMN rowhook.delivery.free_tries IS 'Tries in a row that did not use up the schedule: lost ones, stale keep-alive connections';
 
+COMMENT ON COLUMN rowhook.delivery.last_try IS 'Given up by a person while it was out: if the present try fails, it is cancelled';
+
 COMMENT ON COLUMN rowhook.delivery.state IS 'pending, leased, delivered, dead or cancelled';
 
 COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s id after a replay under a new id';
+
+COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; null: in any order';
 
 CREATE TABLE rowhook.endpoint (
     id bigint NOT NULL,
@@ -1443,12 +1450,23 @@ CREATE TABLE rowhook.endpoint (
     client_certificate text,
     client_key bytea,
     client_key_id text,
+    ordered boolean DEFAULT false NOT NULL,
     failing_since timestamp with time zone,
+    circuit text DEFAULT 'closed'::text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    opened_at timestamp with time zone,
+    probes integer DEFAULT 0 NOT NULL,
+    probe_at timestamp with time zone,
+    ramp integer,
     CONSTRAINT certificates_are_pem CHECK (((ca_certificates ~ '^-----BEGIN CERTIFICATE-----'::text) AND (client_certificate ~ '^-----BEGIN CERTIFICATE-----'::text) AND (ca_certificates !~ 'PRIVATE KEY'::text) AND (client_certificate !~ 'PRIVATE KEY'::text))),
+    CONSTRAINT circuit_known CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'ramping'::text]))),
+    CONSTRAINT circuit_was_opened CHECK (((circuit <> 'closed'::text) = (opened_at IS NOT NULL))),
     CONSTRAINT client_certificate_has_key CHECK ((((client_certificate IS NULL) = (client_key IS NULL)) AND ((client_certificate IS NULL) = (client_key_id IS NULL)))),
     CONSTRAINT events_are_patterns CHECK (((cardinality(events) >= 1) AND (array_position(events, NULL::text) IS NULL) AND (cardinality(string_to_array(array_to_string(events, ','::text), ','::text)) = cardinality(events)) AND (array_to_string(events, ','::text) ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'::text))),
     CONSTRAINT headers_have_names_and_key CHECK ((((headers IS NULL) = (header_names = '{}'::text[])) AND ((headers IS NULL) = (headers_key_id IS NULL)))),
     CONSTRAINT max_in_flight_is_positive CHECK ((max_in_flight > 0)),
+    CONSTRAINT open_has_probe CHECK (((circuit = 'open'::text) = (probe_at IS NOT NULL))),
+    CONSTRAINT ramping_has_limit CHECK ((((circuit = 'ramping'::text) = (ramp IS NOT NULL)) AND (ramp > 0))),
     CONSTRAINT state_known CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'disabled'::text, 'removed'::text]))),
     CONSTRAINT timeout_is_positive CHECK ((timeout > '00:00:00'::interval)),
     CONSTRAINT url_is_http CHECK ((url ~ '^https?://[^\s]+$'::text))
@@ -1496,7 +1514,21 @@ COMMENT ON COLUMN rowhook.endpoint.client_key IS 'The key of that, encrypted: no
 
 COMMENT ON COLUMN rowhook.endpoint.client_key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted it';
 
-COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'First failure since the last success';
+COMMENT ON COLUMN rowhook.endpoint.ordered IS 'Of one row, an event is sent only when those before it have ended';
+
+COMMENT ON COLUMN rowhook.endpoint.failing_since IS 'When the first request that failed since the last success was begun';
+
+COMMENT ON COLUMN rowhook.endpoint.circuit IS 'closed: sends freely; open, after nothing but failures: one probe at a time; ramping: more and more at once';
+
+COMMENT ON COLUMN rowhook.endpoint.failures IS 'Failures since the last success; while the circuit is closed, counted as far as it takes to open it';
+
+COMMENT ON COLUMN rowhook.endpoint.opened_at IS 'When the circuit opened; null while it is closed';
+
+COMMENT ON COLUMN rowhook.endpoint.probes IS 'Probes that have failed since the circuit opened: each makes the wait for the next longer';
+
+COMMENT ON COLUMN rowhook.endpoint.probe_at IS 'Open: when the next probe may be sent';
+
+COMMENT ON COLUMN rowhook.endpoint.ramp IS 'Ramping: how many deliveries all relays together may hold';
 
 CREATE VIEW rowhook.dead_letters AS
  SELECT rowhook.public_id('dlv'::text, d.created_at, d.id) AS delivery_id,
@@ -1623,7 +1655,12 @@ CREATE VIEW rowhook.endpoint_health AS
     p.tenant,
     p.state,
     p.state_reason,
+    p.ordered,
     p.failing_since,
+    p.circuit,
+    p.opened_at,
+    p.probe_at,
+    p.ramp,
     COALESCE(d.pending, (0)::bigint) AS pending,
     COALESCE(d.leased, (0)::bigint) AS leased,
     COALESCE(d.delivered, (0)::bigint) AS delivered,
@@ -1655,7 +1692,17 @@ COMMENT ON COLUMN rowhook.endpoint_health.state IS 'State of the endpoint: activ
 
 COMMENT ON COLUMN rowhook.endpoint_health.state_reason IS 'Why it is not active';
 
-COMMENT ON COLUMN rowhook.endpoint_health.failing_since IS 'First failure since the last success';
+COMMENT ON COLUMN rowhook.endpoint_health.ordered IS 'Whether events of one row are sent one after the other';
+
+COMMENT ON COLUMN rowhook.endpoint_health.failing_since IS 'When the first request that failed since the last success was begun';
+
+COMMENT ON COLUMN rowhook.endpoint_health.circuit IS 'closed: sends freely; open: one probe at a time; ramping: more and more at once';
+
+COMMENT ON COLUMN rowhook.endpoint_health.opened_at IS 'When the circuit opened; null while it is closed';
+
+COMMENT ON COLUMN rowhook.endpoint_health.probe_at IS 'Circuit open: when the next probe may be sent';
+
+COMMENT ON COLUMN rowhook.endpoint_health.ramp IS 'Circuit ramping: how many deliveries may be out at once';
 
 COMMENT ON COLUMN rowhook.endpoint_health.pending IS 'Deliveries that wait';
 
@@ -1917,7 +1964,11 @@ CREATE INDEX delivery_dead ON rowhook.delivery USING btree (endpoint_id, ended_a
 
 CREATE INDEX delivery_leased ON rowhook.delivery USING btree (instance_id) WHERE (state = 'leased'::text);
 
+CREATE INDEX delivery_ordered ON rowhook.delivery USING btree (endpoint_id, order_key, event_id) WHERE ((order_key IS NOT NULL) AND (state = ANY (ARRAY['pending'::text, 'leased'::text])));
+
 CREATE INDEX delivery_pending ON rowhook.delivery USING btree (endpoint_id, due_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX endpoint_gated ON rowhook.endpoint USING btree (id) WHERE (circuit <> 'closed'::text);
 
 CREATE INDEX event_by_transaction ON ONLY rowhook.event USING btree (xid, id) WITH (deduplicate_items=off);
 

@@ -1,14 +1,18 @@
 """Lease parked and retried work that is due; take back what the dead left.
 
+Endpoints whose circuits are open or ramping are claimed for by themselves, under their locks.
+
 A try is counted when it is claimed, so a delivery that kills its relay can't do so for ever. Sources: mechanisms "Lease" 5,
 "Rules" 2; hazards 11, 14, 28.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from relay.database import Session
+from relay.database import Session, Transaction
 from relay.errors import LeaseLost
 from relay.judge import MOST_FREE_TRIES
 from relay.model import Claimed, Room
@@ -22,13 +26,32 @@ class Claimer:
     def __init__(self, session: Session, instance: int) -> None:
         self._session = session
         self._instance = instance
+        self.is_knocked = False  # some endpoint is to be claimed for by claim_gated()
 
     async def claim(self, room: Room) -> list[Claimed]:
         """Deliveries that were due and now are leased to this instance. Raises LeaseLost when it was declared dead."""
-        rows = await self._session.tuples("claim.claim", {**room.params(), "instance": self._instance})
-        if not rows[0][0]:
-            raise LeaseLost("declared dead while claiming")
-        return Claimed.of(rows, 1)
+        rows = await self._session.tuples("claim.claim", {**room.params(), "gated": None, "instance": self._instance})
+        self.is_knocked = rows[0][1]
+        return _claimed(rows)
+
+    async def claim_gated(self, room: Room) -> list[Claimed]:
+        """A probe for each open circuit, and what each ramp allows. Who has fewer waiting than that needs no ramp any more."""
+        async with self._session.transaction(("circuit.take", None)) as transaction:
+            taken = [row["id"] for row in transaction.first[0]]
+            allowed = await self._allowed(transaction, taken, room) if taken else {}
+            if not any(allowed.values()):
+                return []
+            gated = {"endpoints": list(allowed), "rooms": list(allowed.values()), "gated": list(allowed)}
+            claimed = _claimed(await transaction.tuples("claim.claim", {**room.params(), **gated, "instance": self._instance}))
+            found = Counter(row.endpoint_id for row in claimed)
+            exhausted = [e for e, most in allowed.items() if found[e] < most] if len(claimed) < room.capacity else []
+            if exhausted:
+                transaction.at_end("circuit.close", {"endpoints": exhausted})
+        return claimed
+
+    async def _allowed(self, transaction: Transaction, taken: Sequence[int], room: Room) -> Mapping[int, int]:
+        rows = await transaction.rows("circuit.rooms", {"endpoints": taken})
+        return {row["id"]: min(row["room"], room.of(row["id"], row["max_in_flight"]), room.capacity) for row in rows}
 
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""
@@ -42,3 +65,10 @@ class Claimer:
     async def release(self, instance: int, deliveries: Sequence[int]) -> None:
         """Give back what ``instance`` (this one, or one that this process was before) leased ahead and never sent."""
         await self._session.rows("claim.release", {"deliveries": list(deliveries), "instance": instance})
+
+
+def _claimed(rows: Sequence[tuple[Any, ...]]) -> list[Claimed]:
+    """Raises LeaseLost: this instance was declared dead."""
+    if not rows[0][0]:
+        raise LeaseLost("declared dead while claiming")
+    return Claimed.of(rows, 2)

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
 from relay.address import parse_networks
+from relay.circuit import Patience
 from relay.errors import ConfigError, UserMistake
 from relay.keyring import Keyring
 from relay.policy import Policy, parse_ports, policy
@@ -68,6 +69,10 @@ class Settings(BaseSettings):
     processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = Field(1, validation_alias="ROWHOOK_PROCESSES")
     max_queued_bytes: Annotated[ByteSize, Field(ge=1)] = Field(ByteSize(32 * 2**20), validation_alias="ROWHOOK_MAX_QUEUED_BYTES")
     disable_after: Annotated[str, _checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
+    circuit_after: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CIRCUIT_AFTER")
+    longest_probe_wait: Annotated[str, _checked(lambda text: duration(text))] = Field(
+        "1min", validation_alias="ROWHOOK_LONGEST_PROBE_WAIT"
+    )
     header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
     api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
         "127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN"
@@ -94,6 +99,10 @@ class Settings(BaseSettings):
     @cached_property
     def schedule(self) -> Schedule:
         return parse_schedule(self.retry_schedule)
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(duration(self.circuit_after), duration(self.longest_probe_wait), duration(self.disable_after))
 
     @cached_property
     def api_address(self) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -41,8 +41,15 @@ class Directory:
         await self._refresh(session, rows)
         return list(_deliveries(rows, self.known, instance))
 
+    async def notice(self, session: Session, endpoints: Collection[int]) -> None:
+        """Read again those of these that have changed."""
+        rows = await session.rows("endpoint.revisions", {"endpoints": list(endpoints)})
+        await self._load(session, {(row["id"], row["revision"]) for row in rows})
+
     async def _refresh(self, session: Session, rows: Iterable[Claimed]) -> None:
-        newest = {(row.endpoint_id, row.revision) for row in rows}
+        await self._load(session, {(row.endpoint_id, row.revision) for row in rows})
+
+    async def _load(self, session: Session, newest: Iterable[tuple[int, int]]) -> None:
         stale = [endpoint for endpoint, revision in newest if self._revision(endpoint) < revision]
         if stale:
             for row in await session.rows("endpoint.load", {"endpoints": stale}):
@@ -75,6 +82,8 @@ class Directory:
             schedule=own if row["has_schedule"] else self._defaults.schedule,
             timeout=row["timeout"] or self._defaults.timeout,
             max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
+            ordered=row["ordered"],
+            sendable=row["sendable"],
             headers=headers,
             identity=identity,
             unreadable=unreadable,

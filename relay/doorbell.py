@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import psycopg
+from psycopg import sql
 
 from relay.database import Session, Statement, notifications, translated
 from relay.errors import DatabaseLost
@@ -55,11 +56,21 @@ class Bell:
 
 
 class Listener:
-    """A session of its own that only listens: the bell, and ``rowhook_work`` (replays, resumed endpoints, parked deliveries)."""
+    """A session of its own that only listens.
 
-    def __init__(self, listen_dsn: str, tag: str, on_bell: Callable[[], None], on_work: Callable[[], None]) -> None:
+    To the bell, to ``rowhook_work`` (replays, resumed endpoints, parked deliveries), to ``rowhook_endpoint`` (one has changed).
+    """
+
+    def __init__(
+        self,
+        listen_dsn: str,
+        tag: str,
+        on_bell: Callable[[], None],
+        on_work: Callable[[], None],
+        on_endpoint: Callable[[], None] = lambda: None,
+    ) -> None:
         self._session = Session(listen_dsn, "bell", tag, patience=CHECK_WITHIN)
-        self._handlers = {"rowhook_bell": on_bell, "rowhook_work": on_work}
+        self._handlers = {"rowhook_bell": on_bell, "rowhook_work": on_work, "rowhook_endpoint": on_endpoint}
         self.listening = asyncio.Event()
 
     async def run(self) -> None:
@@ -67,8 +78,8 @@ class Listener:
         connection = await self._session.connection()
         try:
             with self._session.answering(connection):
-                await connection.execute("LISTEN rowhook_bell")
-                await connection.execute("LISTEN rowhook_work")
+                for channel in self._handlers:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self.listening.set()
             while True:
                 with translated():

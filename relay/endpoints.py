@@ -1,7 +1,7 @@
 """Endpoints: what a person may say of one, checked; added, edited, paused, resumed, removed, their secrets rotated.
 
-Each change ends with a notification in a statement of its own, so that relays look at once. Pending deliveries are cancelled in
-batches, in id order as everybody locks them.
+Each change ends with a notification in a statement of its own, so that relays look at once. Deliveries are locked in batches, in
+id order as everybody locks them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ MOST_IN_FLIGHT = 10_000
 LONGEST_TEXT = 500
 LONGEST_STATEMENT = 35.0  # seconds; a relay's end after 30
 HMAC, ED25519 = "hmac", "ed25519"
+CIRCUIT = ("circuit", "opened_at", "probes", "probe_at", "ramp")
 
 _PATTERN = re.compile(r"\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?")
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
@@ -189,10 +190,12 @@ def described(endpoint: Row) -> Row:
         "retry": spelled(endpoint["retry_schedule"]),
         "timeout": None if endpoint["timeout"] is None else spell(endpoint["timeout"]),
         "max_in_flight": endpoint["max_in_flight"],
+        "ordered": endpoint["ordered"],
         "headers": endpoint["header_names"],
         "ca_certificates": certificates_described(endpoint["ca_certificates"] or ""),
         "client_certificate": next(iter(certificates_described(endpoint["client_certificate"] or "")), None),
         "failing_since": endpoint["failing_since"],
+        **{name: endpoint[name] for name in CIRCUIT},
         "created_at": endpoint["created_at"],
     }
 
@@ -216,9 +219,9 @@ def add(
     identity: Change = Change(),  # noqa: B008 - frozen
 ) -> Row:
     """A new endpoint with its first secret."""
-    columns = {"tenant": None, "description": None, "retry_schedule": None, "timeout": None, "max_in_flight": None, **fields}
+    columns = dict.fromkeys(("tenant", "description", "retry_schedule", "timeout", "max_in_flight"))
     with connection.transaction():
-        (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], **columns}).fetchall()
+        (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], "ordered": False, **columns, **fields}).fetchall()
         store_secret(connection, keyring, row["id"], secret)
         store_headers(connection, keyring, row["id"], headers or {})
         store_identity(connection, keyring, row["id"], identity)
@@ -238,15 +241,20 @@ def edit(
 ) -> Row:
     """Other values for some columns, other headers for all it had; relays reload it because its revision moves.
 
-    A keyring is needed for headers, and for a client certificate.
+    A keyring is needed for headers, and for a client certificate. Made ordered, it has its order when this returns: what is open
+    by then has been given keys.
     """
     with connection.transaction():
+        if fields.get("ordered"):
+            connection.execute(query("ordered.hold_dispatch"))
         endpoint = _locked(connection, text)
         if headers is not None and keyring is not None:
             store_headers(connection, keyring, endpoint["id"], headers)
         store_identity(connection, keyring, endpoint["id"], identity)
         (row,) = connection.execute(query("endpoints.edit"), {**endpoint, **fields}).fetchall()
         _check_identity_is_for_https(row)
+    if fields.get("ordered"):
+        _in_batches(connection, "ordered.give_keys", endpoint)
     notify(connection)
     return row
 
@@ -263,19 +271,18 @@ def pause(connection: Connection, text: str) -> Row:
     return _set_state(connection, text, "paused", "paused by hand")
 
 
-def resume(connection: Connection, text: str, *, discard: bool) -> tuple[Row, int]:
-    """Active again, and as if it had never failed; what waited is sent, or discarded before that. Returns how many were."""
-    cancelled = cancel_pending(connection, find_present(connection, text)) if discard else 0
-    return _set_state(connection, text, "active", None), cancelled
+def resume(connection: Connection, text: str, *, discard: bool) -> tuple[Row, Row]:
+    """Active again, and as if it had never failed; what waited is sent, or given up before that. Returns what was given up."""
+    given_up = give_up(connection, find_present(connection, text)) if discard else {}
+    return _set_state(connection, text, "active", None), given_up
 
 
-def remove(connection: Connection, text: str) -> tuple[Row, int]:
-    """No more events; what waits is cancelled, the history stays. Returns how many were cancelled."""
+def remove(connection: Connection, text: str) -> tuple[Row, Row]:
+    """No more events; what waits is given up, the history stays. Returns what was given up."""
     endpoint = find(connection, text)
     if endpoint["state"] != "removed":
         endpoint = _set_state(connection, text, "removed", "removed by hand")
-    _let_pass(connection)
-    return endpoint, cancel_pending(connection, endpoint)
+    return endpoint, give_up(connection, endpoint)
 
 
 def scheme_of(connection: Connection, endpoint: Row) -> str:
@@ -296,19 +303,30 @@ def rotate(connection: Connection, keyring: Keyring, text: str, secret: Signer, 
     return {**row, **until}
 
 
-def cancel_pending(connection: Connection, endpoint: Row) -> int:
-    """Cancel what waits for this endpoint; a request that is out still ends as it ends."""
+def give_up(connection: Connection, endpoint: Row) -> Row:
+    """Cancel what waits for this endpoint; a request that is ``out`` ends as it ends, but is not tried again.
+
+    Those that are out first: one that fails meanwhile waits by then, or is cancelled by its relay.
+    """
+    _let_pass(connection)
+    out = _in_batches(connection, "endpoints.give_up_leased", endpoint)
+    return {"cancelled": _in_batches(connection, "endpoints.cancel_pending", endpoint), "out": out}
+
+
+def _in_batches(connection: Connection, name: str, endpoint: Row) -> int:
+    """Run a query that says how many rows it changed until there are no more; how many there were."""
     total: int = 0
     while True:
-        (row,) = connection.execute(query("endpoints.cancel_pending"), {"id": endpoint["id"], "batch": BATCH}).fetchall()
-        total += row["cancelled"]
-        if row["cancelled"] < BATCH:
+        (row,) = connection.execute(query(name), {"id": endpoint["id"], "batch": BATCH}).fetchall()
+        (changed,) = row.values()
+        total += changed
+        if changed < BATCH:
             return total
 
 
 def _let_pass(connection: Connection) -> None:
-    """Wait for what began before the last commit: dispatch, record or reclaim may be about to leave a delivery pending. They are
-    short; none outlasts a relay's statement timeout.
+    """Wait for what began before the last commit: dispatch, claim, record or reclaim may be about to leave a delivery open. They
+    are short; none outlasts a relay's statement timeout.
     """
     deadline = time.monotonic() + LONGEST_STATEMENT
     under_way = _under_way(connection)
@@ -338,5 +356,7 @@ def _set_state(connection: Connection, text: str, state: str, reason: str | None
         (row,) = connection.execute(
             query("endpoints.set_state"), {"id": endpoint["id"], "state": state, "reason": reason}
         ).fetchall()
+        if state == "active":
+            (row,) = connection.execute(query("endpoints.forget_failures"), {"id": endpoint["id"]}).fetchall()
     notify(connection)
     return row

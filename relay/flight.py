@@ -6,26 +6,35 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from relay.judge import judge
 from relay.lanes import Lanes
-from relay.model import Delivery, ErrorClass, Outcome, Result, State
+from relay.model import Delivery, Endpoint, ErrorClass, Outcome, Result, State
 from relay.public_id import public_id
 from relay.send import Transport, describe
 from relay.sign import headers
 
 log = logging.getLogger(__name__)
 
+LONGEST_PAUSE = 0.25  # seconds after a timeout; those that began together end together, but for a busy loop
+
 
 class Flight:
-    """``may_send`` is asked before each request: a relay that was frozen or lost its lock sends nothing more under that id."""
+    """``may_send`` is asked before each request: a relay that was frozen or lost its lock sends nothing more under that id.
+
+    After a timeout no other request to that endpoint takes its place until a moment after that is on record: by then its circuit
+    may be open. Otherwise who hangs would hold what is claimed ahead for one timeout more.
+
+    ``known`` are the endpoints as they are: what was claimed a while ago is sent where, and signed as, they say now.
+    """
 
     def __init__(
         self,
         transport: Transport,
         lanes: Lanes,
+        known: Mapping[int, Endpoint],
         header_prefix: str,
         may_send: Callable[[Delivery], bool],
         on_result: Callable[[Result], None],
@@ -33,6 +42,7 @@ class Flight:
         self.lanes = lanes
         self.unsent: list[Delivery] = []
         self._transport = transport
+        self._known = known
         self._header_prefix = header_prefix
         self._may_send = may_send
         self._on_result = on_result
@@ -44,9 +54,33 @@ class Flight:
             self.lanes.offer(delivery)
         self._start()
 
+    def settled(self, batch: Iterable[Result]) -> None:
+        """These results are on record."""
+        for result in batch:
+            self.lanes.settled(result.delivery)
+            if hung(result.outcome):
+                pause = min(LONGEST_PAUSE, result.delivery.endpoint.timeout / 10)
+                asyncio.get_running_loop().call_later(pause, self._go_on_after, result.delivery)
+
+    def _go_on_after(self, delivery: Delivery) -> None:
+        self.lanes.gave_place(delivery)
+        self._start()
+
     def ground(self) -> None:
         """Start nothing more; what has not started goes to ``unsent``."""
         self.unsent += self.lanes.drop_waiting()
+
+    def hold(self, endpoints: Collection[int]) -> None:
+        """Their circuits have opened: start none of what waits for them."""
+        self.unsent += self.lanes.drop_waiting(lambda delivery: delivery.endpoint.id in endpoints)
+
+    def recall(self) -> None:
+        """What was claimed before its endpoint was paused, disabled or removed or its circuit opened is not started."""
+        self.unsent += self.lanes.drop_waiting(self._is_superseded)
+
+    def _is_superseded(self, delivery: Delivery) -> bool:
+        known = self._known[delivery.endpoint.id]
+        return not known.sendable and known.revision > delivery.endpoint.revision
 
     async def landed(self, timeout: float) -> bool:
         """Wait for the requests that are out; False if some were still out after ``timeout`` seconds."""
@@ -69,14 +103,19 @@ class Flight:
     async def _deliver_on(self, first: Delivery) -> None:
         delivery: Delivery | None = first
         while delivery is not None:
+            timed_out = False
             try:
                 if self._may_send(delivery):
-                    self._on_result(conclude(delivery, await self._attempt(delivery)))
+                    if (known := self._known[delivery.endpoint.id]) is not delivery.endpoint:
+                        delivery = delivery._replace(endpoint=known)
+                    outcome = await self._attempt(delivery)
+                    timed_out = hung(outcome)
+                    self._on_result(conclude(delivery, outcome))
                 else:
                     self.lanes.settled(delivery)
                     self.unsent.append(delivery)
             finally:
-                self.lanes.landed(delivery)
+                self.lanes.landed(delivery, keeps_place=timed_out)
             delivery = self.lanes.next()  # who landed made room for one
 
     async def _attempt(self, delivery: Delivery) -> Outcome:
@@ -88,6 +127,10 @@ class Flight:
         except Exception as error:
             return Outcome(started, 0.0, error_class=ErrorClass.INTERNAL, error=describe(error, endpoint.timeout))
         return await self._transport.post(endpoint.url, signed, body, endpoint.timeout, endpoint.identity)
+
+
+def hung(outcome: Outcome) -> bool:
+    return outcome.error_class is ErrorClass.TIMEOUT
 
 
 def conclude(delivery: Delivery, outcome: Outcome) -> Result:

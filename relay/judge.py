@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from relay.model import Delivery, ErrorClass, Outcome, Result, State
-from relay.retry import next_wait, parse_retry_after
+from relay.retry import longest_retry_after, next_wait, parse_retry_after
 
 MOST_FREE_TRIES = 5
 GONE = 410
@@ -45,7 +45,10 @@ def judge(delivery: Delivery, outcome: Outcome, jitter: float, now: datetime) ->
         return Result(delivery, outcome, State.DEAD, counted=True)
     if outcome.status_code == GONE:
         return Result(delivery, outcome, State.DEAD, counted=True, disable="the receiver answered 410 Gone")
-    wait = next_wait(delivery.endpoint.schedule, delivery.failures + 1, jitter, parse_retry_after(outcome.retry_after, now))
+    schedule = delivery.endpoint.schedule
+    after = parse_retry_after(outcome.retry_after, now)
+    asked = None if after is None else min(after, longest_retry_after(schedule)).total_seconds()
+    wait = next_wait(schedule, delivery.failures + 1, jitter, after)
     if wait is None:
-        return Result(delivery, outcome, State.DEAD, counted=True)
-    return Result(delivery, outcome, State.PENDING, wait=wait.total_seconds(), counted=True)
+        return Result(delivery, outcome, State.DEAD, counted=True, asked=asked)
+    return Result(delivery, outcome, State.PENDING, wait=wait.total_seconds(), counted=True, asked=asked)

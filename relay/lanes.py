@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from relay.model import Delivery
 
@@ -70,9 +70,13 @@ class Lanes:
             return delivery
         return None
 
-    def landed(self, delivery: Delivery) -> None:
-        """Its request has ended."""
+    def landed(self, delivery: Delivery, *, keeps_place: bool = False) -> None:
+        """Its request has ended; it may keep its place among those of its endpoint for a while."""
         self.in_flight -= 1
+        if not keeps_place:
+            self.gave_place(delivery)
+
+    def gave_place(self, delivery: Delivery) -> None:
         _decrease(self._flying, delivery.endpoint.id)
 
     def settled(self, delivery: Delivery) -> None:
@@ -83,14 +87,19 @@ class Lanes:
         if not delivery.event.holders:
             self.size -= delivery.event.size
 
-    def drop_waiting(self) -> list[Delivery]:
-        """Take out all that have not started."""
-        waiting = [delivery for lane in self._lanes.values() for delivery in lane]
-        self._lanes.clear()
-        self._ready.clear()
-        for delivery in waiting:
+    def drop_waiting(self, unwanted: Callable[[Delivery], bool] = lambda delivery: True) -> list[Delivery]:
+        """Take out those that have not started and are unwanted."""
+        dropped = [delivery for lane in self._lanes.values() for delivery in lane if unwanted(delivery)]
+        for endpoint in {delivery.endpoint.id for delivery in dropped}:
+            kept = deque(delivery for delivery in self._lanes[endpoint] if not unwanted(delivery))
+            if kept:
+                self._lanes[endpoint] = kept
+            else:
+                del self._lanes[endpoint]
+                self._ready.remove(endpoint)
+        for delivery in dropped:
             self.settled(delivery)
-        return waiting
+        return dropped
 
 
 def _decrease(counter: Counter[int], key: int) -> None:

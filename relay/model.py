@@ -50,8 +50,8 @@ class Endpoint:
     """Where to send, how to sign, when to retry; as of one revision.
 
     ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds;
-    ``headers`` are its own, and so is its ``identity`` on TLS, where it has one; ``unreadable`` says why what it has can't be
-    decrypted, where it can't.
+    ``sendable``: it is active and its circuit not open; ``headers`` are its own, and so is its ``identity`` on TLS, where it has
+    one; ``unreadable`` says why what it has can't be decrypted, where it can't.
     """
 
     id: int
@@ -63,6 +63,8 @@ class Endpoint:
     schedule: tuple[timedelta, ...]
     timeout: float
     max_in_flight: int
+    ordered: bool = False
+    sendable: bool = True
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     identity: Identity | None = None
     unreadable: str | None = None
@@ -138,7 +140,8 @@ class Outcome(NamedTuple):
 class Result(NamedTuple):
     """An outcome and what follows from it: the next state, and for a retry the seconds to wait.
 
-    ``counted`` tells whether the try used up the schedule; ``disable`` why the endpoint is to be disabled.
+    ``counted`` tells whether the try used up the schedule; ``disable`` why the endpoint is to be disabled; ``asked`` the seconds
+    of a Retry-After.
     """
 
     delivery: Delivery
@@ -147,6 +150,7 @@ class Result(NamedTuple):
     wait: float = 0.0
     counted: bool = False
     disable: str | None = None
+    asked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,10 @@ class Room:
     endpoint_room: int
     left: Mapping[int, int] = field(default_factory=dict)
     size: int = 2**62
+
+    def of(self, endpoint: int, max_in_flight: int | None) -> int:
+        """What is left for one endpoint."""
+        return self.left.get(endpoint, 2 * max_in_flight if max_in_flight else self.endpoint_room)
 
     def params(self) -> dict[str, object]:
         return {

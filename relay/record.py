@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
+from relay.circuit import FAILURES, FULL_RAMP, STEPS, Patience, Sign, Signs
 from relay.database import Session
 from relay.errors import DatabaseLost
 from relay.model import ErrorClass, Outcome, Result, State
@@ -24,12 +24,23 @@ GATHER = 0.008  # seconds that a result waits for others
 
 
 class Recorder:
-    """Results in, rows out. ``on_recorded`` is called with each batch that has been committed."""
+    """Results in, rows out. ``on_recorded`` is called with each batch that has been committed.
 
-    def __init__(self, session: Session, disable_after: timedelta, on_recorded: Callable[[Sequence[Result]], None]) -> None:
+    ``on_circuit``: these circuits have opened, and in so many seconds something may be claimed where one is open or ramping.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        patience: Patience,
+        on_recorded: Callable[[Sequence[Result]], None],
+        on_circuit: Callable[[Sequence[int], float], None] = lambda opened, look_in: None,
+    ) -> None:
         self._session = session
-        self._disable_after = disable_after
+        self._patience = patience
         self._on_recorded = on_recorded
+        self._on_circuit = on_circuit
+        self._signs = Signs()
         self._waiting: list[Result] = []
         self._wake = asyncio.Event()
         self._all_written = asyncio.Event()
@@ -76,9 +87,14 @@ class Recorder:
                 await self._write([unstorable(batch[0], error)])
 
     async def _write_batch(self, batch: Sequence[Result]) -> None:
-        ended = (await self._session.row("record.record", parameters(batch)))["ended"]
-        if ended < len(batch):
-            log.info("results came too late: their deliveries had been taken over", extra={"late": len(batch) - ended})
+        signs = self._signs.of(batch, time.monotonic())
+        row = await self._session.row("record.record", {**parameters(batch), **health(signs, self._patience)})
+        if row["ended"] < len(batch):
+            log.info("results came too late: their deliveries had been taken over", extra={"late": len(batch) - row["ended"]})
+        if row["opened"]:
+            await self._session.rows("circuit.tell")
+        if row["look_in"] is not None:
+            self._on_circuit(row["opened"], row["look_in"])
         await self._disable(batch)
 
     async def _disable(self, batch: Sequence[Result]) -> None:
@@ -87,9 +103,9 @@ class Recorder:
         failed = {r.delivery.endpoint.id for r in batch if r.counted} - reasons.keys()
         if failed:
             rows = await self._session.rows(
-                "record.failing_too_long", {"endpoints": list(failed), "disable_after": self._disable_after}
+                "record.failing_too_long", {"endpoints": list(failed), "disable_after": self._patience.disable_after}
             )
-            reasons |= {row["id"]: f"nothing but failures for {self._disable_after}" for row in rows}
+            reasons |= {row["id"]: f"nothing but failures for {self._patience.disable_after}" for row in rows}
         for endpoint, reason in reasons.items():
             if disabled := await self._session.rows("record.disable", {"endpoint": endpoint, "reason": reason}):
                 log.warning("endpoint disabled", extra={"endpoint": disabled[0]["row_key"], "reason": reason})
@@ -123,6 +139,23 @@ def parameters(batch: Sequence[Result]) -> dict[str, str]:
         "waits": array([r.wait if r.state is State.PENDING else None for r in batch]),
         "counted": array([r.counted for r in batch]),
         "endpoints": array([d.endpoint.id for d in deliveries]),
+    }
+
+
+def health(signs: Sequence[Sign], patience: Patience) -> dict[str, object]:
+    """What the batch says of its endpoints, and by which measure."""
+    return {
+        "signs": array([s.endpoint for s in signs]),
+        "well": array([s.well for s in signs]),
+        "ill": array([s.ill for s in signs]),
+        "since": array([round(s.since, 6) for s in signs]),
+        "latest": array([round(s.latest, 6) for s in signs]),
+        "asked": array([s.asked for s in signs]),
+        "most_failures": FAILURES,
+        "full": FULL_RAMP,
+        "steps": STEPS,
+        "open_after": patience.open_after,
+        "longest_probe_wait": patience.longest_probe_wait.total_seconds(),
     }
 
 

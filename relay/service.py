@@ -55,10 +55,12 @@ class Relay:
         self._transport = transport(settings, listens=api if listens is None else listens)
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)), require_keyring(settings))
         self._record_session = Session(settings.database_url, "record")
-        self._recorder = Recorder(self._record_session, duration(settings.disable_after), self._recorded)
+        self._recorder = Recorder(self._record_session, settings.patience, self._recorded, self._circuit)
         lanes = Lanes(settings.max_in_flight)
         self._rooms = Rooms(settings, lanes, self._directory)
-        self._flight = Flight(self._transport, lanes, settings.header_prefix, self._may_send, self._recorder.put)
+        self._flight = Flight(
+            self._transport, lanes, self._directory.known, settings.header_prefix, self._may_send, self._recorder.put
+        )
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
@@ -106,7 +108,7 @@ class Relay:
         try:
             await self._begin(tenure)
             async with asyncio.TaskGroup() as group:
-                for loop in (tenure.keep_alive, tenure.watch_lock, tenure.reclaim):
+                for loop in (tenure.keep_alive, tenure.watch_lock, tenure.reclaim, tenure.watch_endpoints):
                     group.create_task(self._until_lost(tenure, loop))
                 feeding = [
                     group.create_task(self._until_lost(tenure, loop)) for loop in (tenure.listen, tenure.dispatch, tenure.claim)
@@ -143,18 +145,9 @@ class Relay:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GRACE):
                     await self._recorder.flushed()
-            await self._give_back(tenure)
+            await tenure.give_back()
             await tenure.lease.succeed(self._previous)
         self._tenure = tenure
-
-    async def _give_back(self, tenure: Tenure) -> None:
-        """Deliveries that were leased ahead and never sent."""
-        unsent, self._flight.unsent = self._flight.unsent, []
-        by_instance: dict[int, list[int]] = {}
-        for delivery in unsent:
-            by_instance.setdefault(delivery.instance_id, []).append(delivery.id)
-        for instance, deliveries in by_instance.items():
-            await tenure.claimer.release(instance, deliveries)
 
     async def _stop(self, tenure: Tenure, stop: asyncio.Event, feeding: Sequence[asyncio.Task[None]]) -> None:
         """Drain: no new work, what is out lands and is recorded, the rest is given back."""
@@ -163,7 +156,7 @@ class Relay:
         tenure.wind_up()
         await asyncio.wait(feeding[1:], timeout=GRACE)
         self._flight.ground()
-        await self._give_back(tenure)
+        await tenure.give_back()
         if not await self._flight.landed(self._drain_timeout):
             log.warning("requests were still out at the end; their deliveries will be tried again")
         try:
@@ -171,7 +164,7 @@ class Relay:
                 await self._recorder.flushed()
         except TimeoutError:
             log.warning("results could not be recorded before the end; their deliveries will be tried again")
-        await self._give_back(tenure)
+        await tenure.give_back()
         await tenure.end()
         raise _Stopped
 
@@ -188,9 +181,13 @@ class Relay:
         lease = self._tenure.lease if self._tenure else None
         return lease is not None and lease.id == delivery.instance_id and lease.is_fresh
 
+    def _circuit(self, opened: Sequence[int], look_in: float) -> None:
+        self._flight.hold(opened)
+        if self._tenure:
+            self._tenure.circuit(opened, look_in)
+
     def _recorded(self, batch: Sequence[Result]) -> None:
-        for result in batch:
-            self._flight.lanes.settled(result.delivery)
+        self._flight.settled(batch)
         self._rooms.recorded(batch)
         if self._tenure:
             self._tenure.recorded(batch)

@@ -24,7 +24,7 @@ from relay.doorbell import Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseBusy, LeaseLost
 from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
-from relay.model import Claimed, Result, Room, State
+from relay.model import Claimed, Delivery, Result, Room, State
 from relay.outage import Outage
 from relay.rooms import Rooms
 
@@ -93,7 +93,9 @@ class Tenure:
         self.bell = Bell()
         self._doorbell = Doorbell(self._dispatch_session, self.bell, self.lease.id)
         self._due = Due()
-        self._listener = Listener(settings.url_for_listening, own, self.bell.ring, self._due.poke)
+        self._endpoints_changed = asyncio.Event()
+        self._suspects: set[int] = set()
+        self._listener = Listener(settings.url_for_listening, own, self.bell.ring, self._due.poke, self._endpoints_changed.set)
         self._role_may_be_free = asyncio.Event()
         self._freed = asyncio.Event()
         self._parked = True  # there may be work that found no room; settled by the first claim
@@ -119,6 +121,8 @@ class Tenure:
                     self._left_behind.set()
             if report.next_due is not None:
                 self._due.at(report.next_due)
+            if self._flight.lanes.busy:
+                self._endpoints_changed.set()
             await asyncio.sleep(BEAT_EVERY)
 
     async def reclaim(self) -> None:
@@ -148,6 +152,35 @@ class Tenure:
 
     async def listen(self) -> None:
         await self._listener.run()
+
+    async def watch_endpoints(self) -> None:
+        """What was claimed ahead and may not be sent any more is given back; the rest is sent as its endpoint now says."""
+        while True:
+            await self._endpoints_changed.wait()
+            await self._patiently(self._notice_endpoints)
+
+    async def _notice_endpoints(self) -> None:
+        self._endpoints_changed.clear()
+        suspects = self._suspects | self._flight.lanes.busy.keys()
+        if suspects:
+            await self._directory.notice(self._claim_session, suspects)
+            self._flight.recall()
+        await self.give_back()
+        self._suspects -= suspects
+
+    async def give_back(self) -> None:
+        """Deliveries that were leased ahead and not sent, by this instance or one that this process was before."""
+        by_instance: dict[int, list[Delivery]] = {}
+        for delivery in self._flight.unsent:
+            by_instance.setdefault(delivery.instance_id, []).append(delivery)
+        self._flight.unsent = []
+        while by_instance:
+            instance, deliveries = by_instance.popitem()
+            try:
+                await self.claimer.release(instance, [delivery.id for delivery in deliveries])
+            except BaseException:
+                self._flight.unsent += deliveries + [d for others in by_instance.values() for d in others]
+                raise
 
     async def dispatch(self) -> None:
         """Be the dispatcher, or wait to become it."""
@@ -229,23 +262,48 @@ class Tenure:
                 room = self._rooms.room()
                 rows = await self.claimer.claim(room)
                 await self._offer(rows, self._claim_session)
+                if self.claimer.is_knocked and (gated := await self.claimer.claim_gated(self._rooms.room())):
+                    await self._offer(gated, self._claim_session)
+                    rows = gated
                 if not rows:
                     self._parked = self._rooms.has_full(room)
                     break
             await self._due.wait()
 
     async def _offer(self, rows: Sequence[Claimed], session: Session) -> None:
-        """Rows that are leased by now: whatever happens, they are not left lying about."""
-        if rows:
-            self._flight.offer(await self._patiently(lambda: self._directory.deliveries(session, rows, self.lease.id)))
+        """Rows that are leased by now: whatever happens, they are not left lying about.
+
+        What was claimed before a change that is known by now is given back, or sent by what is so now.
+        """
+        if not rows:
+            return
+        deliveries = await self._patiently(lambda: self._directory.deliveries(session, rows, self.lease.id))
+        if all(delivery.endpoint.sendable for delivery in deliveries):
+            self._flight.offer(deliveries)
+            return
+        is_late = [
+            not d.endpoint.sendable and row.revision < d.endpoint.revision for row, d in zip(rows, deliveries, strict=True)
+        ]
+        self._flight.offer(d for d, late in zip(deliveries, is_late, strict=True) if not late)
+        self._flight.unsent += [d for d, late in zip(deliveries, is_late, strict=True) if late]
+        await self._patiently(self.give_back)
+
+    def circuit(self, opened: Sequence[int], look_in: float) -> None:
+        """These have opened; and something may be claimed then where one is open or ramping."""
+        self._due.at(look_in)
+        if opened:
+            self._suspects.update(opened)
+            self._endpoints_changed.set()
 
     def recorded(self, batch: Sequence[Result]) -> None:
-        """Results are in the tables: their room is free, their retries have a time."""
+        """Results are in the tables: their room is free, retries have a time, the next of an ordered key may go."""
         self._freed.set()
+        ordered = False
         for result in batch:
             if result.state is State.PENDING:
                 self._due.at(result.wait)
-        if self._parked:
+            ordered = ordered or result.delivery.endpoint.ordered
+        if self._parked or ordered:
             self._due.poke()
 
     async def _wait_for_room(self) -> None:

@@ -17,18 +17,23 @@ CREATE TABLE rowhook.delivery (
     failures    integer     NOT NULL DEFAULT 0,
     event_slot  smallint    NOT NULL,
     free_tries  smallint    NOT NULL DEFAULT 0,
+    last_try    boolean     NOT NULL DEFAULT false,
     state       text        NOT NULL DEFAULT 'pending',
     webhook_id  text,
+    order_key   text,
     CONSTRAINT delivery_once_per_endpoint UNIQUE (event_id, endpoint_id),
     CONSTRAINT state_known CHECK (state IN ('pending', 'leased', 'delivered', 'dead', 'cancelled')),
     CONSTRAINT pending_has_due CHECK ((state = 'pending') = (due_at IS NOT NULL)),
     CONSTRAINT leased_has_owner CHECK ((state = 'leased') = (instance_id IS NOT NULL)),
     CONSTRAINT leased_has_time CHECK (state <> 'leased' OR leased_at IS NOT NULL),
+    CONSTRAINT pending_has_further_tries CHECK (state <> 'pending' OR NOT last_try),
     CONSTRAINT leased_is_counted CHECK (state <> 'leased' OR attempts > 0),
     CONSTRAINT ended_has_time CHECK ((state IN ('delivered', 'dead', 'cancelled')) = (ended_at IS NOT NULL))
 );
 CREATE INDEX delivery_pending ON rowhook.delivery (endpoint_id, due_at) WHERE state = 'pending';
 CREATE INDEX delivery_leased ON rowhook.delivery (instance_id) WHERE state = 'leased';
+CREATE INDEX delivery_ordered ON rowhook.delivery (endpoint_id, order_key, event_id)
+    WHERE order_key IS NOT NULL AND state IN ('pending', 'leased');
 CREATE INDEX delivery_dead ON rowhook.delivery (endpoint_id, ended_at) WHERE state = 'dead';
 
 COMMENT ON TABLE rowhook.delivery IS 'One event on its way to one endpoint';
@@ -44,8 +49,10 @@ COMMENT ON COLUMN rowhook.delivery.attempts IS 'Tries claimed so far, over all r
 COMMENT ON COLUMN rowhook.delivery.failures IS 'Tries since the last replay that used up the schedule';
 COMMENT ON COLUMN rowhook.delivery.event_slot IS 'The event''s partition, so that a join reads only that one';
 COMMENT ON COLUMN rowhook.delivery.free_tries IS 'Tries in a row that did not use up the schedule: lost ones, stale keep-alive connections';
+COMMENT ON COLUMN rowhook.delivery.last_try IS 'Given up by a person while it was out: if the present try fails, it is cancelled';
 COMMENT ON COLUMN rowhook.delivery.state IS 'pending, leased, delivered, dead or cancelled';
 COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s id after a replay under a new id';
+COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; null: in any order';
 
 CREATE TABLE rowhook.attempt (
     delivery_id      bigint      NOT NULL,

@@ -1,4 +1,4 @@
-"""rowhook endpoint list, show, pause, resume, remove"""
+"""rowhook endpoint list, show, pause, resume, remove, skip"""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from relay import endpoints
+from relay import endpoints, ordered
 from relay.cli.output import Json, as_fields, as_json, as_table, line
 from relay.cli.session import at_work
 
-app = typer.Typer(help="Who gets which events: add, list, show, edit, pause, resume, rotate, remove.", rich_markup_mode=None)
+app = typer.Typer(
+    help="Who gets which events: add, list, show, edit, pause, resume, rotate, skip, remove.", rich_markup_mode=None
+)
 
 EndpointId = Annotated[str, typer.Argument(metavar="ID", help="The endpoint: end_…")]
 
@@ -36,7 +38,7 @@ def list_command(
 
 @app.command("show")
 def show_command(endpoint: EndpointId, json: Json = False) -> None:
-    """One endpoint: its options, since when it fails, what waits for it."""
+    """One endpoint: its options, since when it fails, its circuit, what waits for it."""
     with at_work() as (_, connection):
         row = endpoints.find(connection, endpoint)
         details = endpoints.details(connection, row)
@@ -61,26 +63,50 @@ def pause_command(endpoint: EndpointId, json: Json = False) -> None:
 @app.command("resume")
 def resume_command(
     endpoint: EndpointId,
-    discard: Annotated[bool, typer.Option("--discard", help="Cancel what has been waiting.")] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Cancel what has been waiting; what is out is not tried again.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Send to it again, whether it was paused or disabled."""
+    """Send to it again, whether it was paused or disabled; an open circuit is closed."""
     with at_work() as (_, connection):
-        row, cancelled = endpoints.resume(connection, endpoint, discard=discard)
-    _say(row, {"cancelled": cancelled} if discard else {}, json=json)
+        row, given_up = endpoints.resume(connection, endpoint, discard=discard)
+    _say(row, given_up, json=json)
 
 
 @app.command("remove")
 def remove_command(endpoint: EndpointId, json: Json = False) -> None:
     """Send nothing to it any more; what waits is cancelled, the history stays."""
     with at_work() as (_, connection):
-        row, cancelled = endpoints.remove(connection, endpoint)
-    _say(row, {"cancelled": cancelled}, json=json)
+        row, given_up = endpoints.remove(connection, endpoint)
+    _say(row, given_up, json=json)
+
+
+@app.command("skip")
+def skip_command(
+    endpoint: EndpointId,
+    key: Annotated[str, typer.Option("--key", help="The row's key, as rowhook deliveries shows it.", metavar="KEY")],
+    table: Annotated[str | None, typer.Option(help="The row's table, where several have such a key.", metavar="T")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that wait for this row, not just the first.")] = False,
+    json: Json = False,
+) -> None:
+    """Of an ordered endpoint: cancel the delivery that a row is stuck at, so that the next one is sent."""
+    with at_work() as (_, connection):
+        row, skipped = ordered.skip(connection, endpoint, key, table, everything=everything)
+    if json:
+        as_json({"id": row["public_id"], "table": skipped.table, "key": key, "cancelled": skipped.cancelled, "out": skipped.out})
+    else:
+        line(f"{row['public_id']}: row {key}{_counts({'cancelled': skipped.cancelled, 'out': skipped.out})}")
 
 
 def _say(row: dict[str, Any], more: dict[str, Any], *, json: bool) -> None:
     if json:
         as_json({**endpoints.described(row), **more})
         return
-    said = "".join(f", {name} deliveries: {count}" for name, count in more.items())
-    line(f"{row['public_id']}: {row['state']}{said}")
+    line(f"{row['public_id']}: {row['state']}{_counts(more)}")
+
+
+def _counts(given_up: dict[str, int]) -> str:
+    """What was cancelled, and what is out and won't be tried again."""
+    said = {"cancelled": "cancelled deliveries: {}", "out": "out, and not tried again: {}"}
+    return "".join(", " + said[name].format(count) for name, count in given_up.items() if count or name == "cancelled")

@@ -22,6 +22,10 @@ Description = Annotated[str | None, Option(help="A note for people.", metavar="T
 Retry = Annotated[str | None, Option(help="Waits before each retry: 2s,4s,8s, patient or none.", metavar="WAITS")]
 Timeout = Annotated[str | None, Option(help="Total time of one attempt, e.g. 15s.", metavar="TIME")]
 MaxInFlight = Annotated[str | None, Option(help="Most requests at once from one relay.", metavar="N")]
+Ordered = Annotated[
+    bool | None,
+    Option("--ordered/--unordered", help="Of one row, send an event only when those before it have ended; or in any order."),
+]
 
 
 def add_command(
@@ -40,6 +44,7 @@ def add_command(
     retry: Retry = None,
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
+    ordered: Ordered = None,
     json: Json = False,
 ) -> None:
     """Add an endpoint; prints its id and, this once, its secret."""
@@ -54,6 +59,8 @@ def add_command(
             "max_in_flight": max_in_flight,
         }
     )
+    if ordered is not None:
+        fields["ordered"] = ordered
     wanted = scheme and endpoints.parse_scheme(scheme)
     given = given_secret(secret_file, secret)
     lines = given_headers(header_file, header, secret)
@@ -78,6 +85,7 @@ def edit_command(
     retry: Retry = None,
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
+    ordered: Ordered = None,
     header: HeaderFrom = None,
     header_file: HeaderFile = None,
     ca_file: CaFile = None,
@@ -100,13 +108,15 @@ def edit_command(
             "max_in_flight": max_in_flight,
         }
     )
+    if ordered is not None:
+        fields["ordered"] = ordered
     lines = given_headers(header_file, header, None)
     identity = given_identity(ca_file, client_cert, client_key)
     if not fields and lines is None and not identity:
         raise UserMistake(
             "nothing to change is given",
-            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --header, --ca-file,"
-            " --client-cert",
+            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --ordered, --header,"
+            " --ca-file, --client-cert",
         )
     if lines is None and not identity.needs_key:
         with at_work() as (settings, connection):

@@ -1,18 +1,34 @@
 -- name: claim
 -- Parked and retried work that is due, per endpoint within its room, leased to this instance; the try is counted here. Endpoints in
--- random order, so that none starves. Only while this instance's own row is live.
+-- random order, so that none starves. Only while this instance's own row is live. Those with open or ramping circuits knock: they are
+-- claimed for by themselves, "gated", under their locks (circuit.sql).
+--
+-- Ordered endpoints: of one key only the first that has not ended. The index over open ones is asked per candidate; others pay nothing.
+-- Why no snapshot of READ COMMITTED lets a second one through:
+-- - A delivery is open (pending or leased) in every snapshot from its dispatch to its end: failing, being lost, reclaimed or given back
+--   are one UPDATE each. So if this snapshot shows those before it as ended, they had ended, whatever commits meanwhile.
+-- - Two claims: both see the same first one as open. One gets it, the other skips its lock; nobody gets the second.
+-- - Dispatch: who sees a row's later event sees its earlier one, which committed before the later was written. Both come in order of id,
+--   in one chunk or two, and dispatch never leases what has a key of an ordered endpoint: that is left to this statement.
+-- - Replay opens an earlier one again: it goes before those of its key that wait; one that was claimed just then is not called back.
 WITH me AS (
     SELECT i.id FROM rowhook.instance AS i WHERE i.id = %(instance)s AND i.state = 'live' FOR KEY SHARE
 ), open AS MATERIALIZED (
-    SELECT p.id, p.revision, coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
+    SELECT p.id, p.revision, p.ordered, coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
       FROM rowhook.endpoint AS p
       LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
-     WHERE p.state = 'active' ORDER BY random()
+     WHERE p.state = 'active'
+       AND CASE WHEN %(gated)s::bigint[] IS NULL THEN p.circuit = 'closed' ELSE p.id = ANY (%(gated)s::bigint[]) END
+     ORDER BY random()
 ), picked AS MATERIALIZED (
     SELECT d.id, o.revision, d.event_id, d.event_slot
       FROM open AS o
      CROSS JOIN LATERAL (SELECT d.id, d.event_id, d.event_slot FROM rowhook.delivery AS d
                           WHERE d.endpoint_id = o.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()
+                            AND (NOT o.ordered OR d.order_key IS NULL
+                                 OR NOT EXISTS (SELECT FROM rowhook.delivery AS b
+                                                 WHERE b.endpoint_id = d.endpoint_id AND b.order_key = d.order_key AND b.event_id < d.event_id
+                                                   AND b.order_key IS NOT NULL AND b.state IN ('pending', 'leased')))
                           ORDER BY d.due_at, d.id LIMIT greatest(least(o.room, %(capacity)s), 0)
                             FOR UPDATE SKIP LOCKED) AS d
      LIMIT %(capacity)s
@@ -32,7 +48,10 @@ WITH me AS (
      WHERE d.id = k.delivery_id
     RETURNING d.*, k.revision, k.nth
 )
-SELECT EXISTS (SELECT FROM me) AS live, l.*
+SELECT EXISTS (SELECT FROM me) AS live,
+       EXISTS (SELECT FROM rowhook.endpoint AS p
+                WHERE p.circuit <> 'closed' AND p.state = 'active' AND (p.probe_at IS NULL OR p.probe_at <= clock_timestamp())) AS knocking,
+       l.*
   FROM (SELECT) AS one
   LEFT JOIN (SELECT d.id, d.created_at, d.endpoint_id, d.revision, d.attempts AS number, d.failures, d.free_tries, d.webhook_id,
                     d.event_id, d.event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
@@ -42,13 +61,12 @@ SELECT EXISTS (SELECT FROM me) AS live, l.*
 
 -- name: reclaim
 -- What the dead held: the try that was counted becomes an attempt of unknown outcome, the delivery is due at once. Five in a row,
--- and it is dead: an event that kills its relay can't do so for ever. Looked for always, not once per death. Nobody would claim it
--- for an endpoint that was removed: there it ends.
+-- and it is dead: an event that kills its relay can't do so for ever. Given up meanwhile (last_try, or its endpoint was removed), it
+-- is cancelled. Looked for always, not once per death.
 WITH left_behind AS (
     SELECT d.id, d.instance_id,
-           CASE WHEN d.free_tries + 1 >= %(most_lost)s THEN 'dead'
-                WHEN EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = d.endpoint_id AND p.state = 'removed') THEN 'cancelled'
-                ELSE 'pending' END AS next
+           CASE WHEN d.last_try OR EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = d.endpoint_id AND p.state = 'removed') THEN 'cancelled'
+                WHEN d.free_tries + 1 >= %(most_lost)s THEN 'dead' ELSE 'pending' END AS next
       FROM rowhook.delivery AS d
      WHERE d.state = 'leased'
        AND NOT EXISTS (SELECT FROM rowhook.instance AS i WHERE i.id = d.instance_id AND i.state = 'live')
@@ -71,11 +89,14 @@ WITH left_behind AS (
 SELECT count(*) AS freed FROM freed
 
 -- name: release
--- Leased ahead and never sent: given back, and the try was none. To an endpoint that was removed it ends, as what waited there did.
+-- Leased ahead and never sent: given back, and the try was none. Given up meanwhile, it is cancelled.
+WITH held AS MATERIALIZED (
+    SELECT d.id, CASE WHEN d.last_try OR EXISTS (SELECT FROM rowhook.endpoint AS p WHERE p.id = d.endpoint_id AND p.state = 'removed')
+                      THEN 'cancelled' ELSE 'pending' END AS next
+      FROM rowhook.delivery AS d
+     WHERE d.id = ANY (%(deliveries)s) AND d.state = 'leased' AND d.instance_id = %(instance)s ORDER BY d.id FOR UPDATE
+)
 UPDATE rowhook.delivery AS d
-   SET state = CASE WHEN p.state = 'removed' THEN 'cancelled' ELSE 'pending' END,
-       due_at = CASE WHEN p.state <> 'removed' THEN clock_timestamp() END,
-       ended_at = CASE WHEN p.state = 'removed' THEN clock_timestamp() END,
-       instance_id = NULL, attempts = d.attempts - 1
-  FROM rowhook.endpoint AS p
- WHERE p.id = d.endpoint_id AND d.id = ANY (%(deliveries)s) AND d.state = 'leased' AND d.instance_id = %(instance)s
+   SET state = h.next, due_at = CASE WHEN h.next = 'pending' THEN clock_timestamp() END,
+       ended_at = CASE WHEN h.next <> 'pending' THEN clock_timestamp() END, instance_id = NULL, attempts = d.attempts - 1
+  FROM held AS h WHERE d.id = h.id

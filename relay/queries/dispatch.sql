@@ -62,15 +62,18 @@ WITH late AS (
     SELECT t.type, k.pattern COLLATE "C" AS pattern  -- compared as bytes: a language's order costs ten times as much
       FROM (SELECT DISTINCT c.type FROM chunk AS c WHERE c.op <> 'probe') AS t CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
 ), subscribed AS MATERIALIZED (
-    SELECT unnest(p.events) COLLATE "C" AS pattern, p.id AS endpoint_id, p.tenant, p.state = 'active' AS active,
+    SELECT unnest(p.events) COLLATE "C" AS pattern, p.id AS endpoint_id, p.tenant, p.ordered,
+           p.state = 'active' AND p.circuit = 'closed' AS active,
            coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
       FROM rowhook.endpoint AS p
       LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
      WHERE p.state <> 'removed'
 ), wanted AS MATERIALIZED (
-    SELECT DISTINCT k.type, s.endpoint_id, s.tenant, s.active, s.room FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
+    SELECT DISTINCT k.type, s.endpoint_id, s.tenant, s.active, s.ordered, s.room FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
 ), pair AS (
-    SELECT c.id, c.slot, w.endpoint_id, w.active AND c.before < %(size)s AS active, w.room,
+    -- Of an ordered endpoint what has a key is parked: only claim looks whether those before it have ended.
+    SELECT c.id, c.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(c.table_name, '') || ':' || c.row_key END AS order_key,
+           w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room,
            row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
       FROM chunk AS c JOIN wanted AS w ON w.type = c.type
      WHERE w.tenant IS NULL OR w.tenant = c.tenant
@@ -79,8 +82,8 @@ WITH late AS (
                 AND sum((p.active AND p.nth <= p.room)::int) OVER (ORDER BY p.id, p.endpoint_id) <= %(capacity)s AS leased
       FROM pair AS p
 ), made AS (
-    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, instance_id, attempts, leased_at, due_at)
-    SELECT p.id, p.slot, p.endpoint_id,
+    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, instance_id, attempts, leased_at, due_at)
+    SELECT p.id, p.slot, p.endpoint_id, p.order_key,
            CASE WHEN p.leased THEN 'leased' ELSE 'pending' END,
            CASE WHEN p.leased THEN %(instance)s::bigint END,
            p.leased::int,
@@ -116,16 +119,16 @@ UPDATE rowhook.cursor
 -- Another cluster: its transaction ids mean nothing to "seen". What is open gets its deliveries (parked), ids that would come into
 -- a window once more (not begun here yet, or in progress) are frozen, and the cursor begins anew. ON CONFLICT: what had deliveries keeps them.
 WITH open AS MATERIALIZED (
-    SELECT e.id, e.slot, e.type, e.tenant, e.op FROM rowhook.event AS e, rowhook.cursor AS c
+    SELECT e.id, e.slot, e.type, e.tenant, e.op, e.table_name, e.row_key FROM rowhook.event AS e, rowhook.cursor AS c
      WHERE e.id > c.highest_id OR NOT pg_visible_in_snapshot(e.xid, c.seen)
 ), wanted AS (
-    SELECT DISTINCT t.type, p.id AS endpoint_id, p.tenant
+    SELECT DISTINCT t.type, p.id AS endpoint_id, p.tenant, p.ordered
       FROM (SELECT DISTINCT o.type FROM open AS o WHERE o.op <> 'probe') AS t
      CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
       JOIN rowhook.endpoint AS p ON k.pattern = ANY (p.events) AND p.state <> 'removed'
 ), made AS (
-    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, due_at)
-    SELECT o.id, o.slot, w.endpoint_id, 'pending', clock_timestamp()
+    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, due_at)
+    SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(o.table_name, '') || ':' || o.row_key END, 'pending', clock_timestamp()
       FROM open AS o JOIN wanted AS w ON w.type = o.type
      WHERE w.tenant IS NULL OR w.tenant = o.tenant
      ORDER BY o.id, w.endpoint_id

@@ -21,27 +21,43 @@ SELECT (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s 
 
 -- name: add
 -- Its first secret follows in the same transaction: one without a secret could not be sent to.
-INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight)
+INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight, ordered)
 VALUES (%(url)s, %(events)s::text[], %(tenant)s::text, %(description)s::text, %(retry_schedule)s::interval[],
-        %(timeout)s::interval, %(max_in_flight)s::integer)
+        %(timeout)s::interval, %(max_in_flight)s::integer, %(ordered)s)
 RETURNING *
 
 -- name: edit
+-- A new URL is probed at once.
 UPDATE rowhook.endpoint AS p
    SET url = %(url)s, events = %(events)s::text[], tenant = %(tenant)s::text, description = %(description)s::text,
        retry_schedule = %(retry_schedule)s::interval[], timeout = %(timeout)s::interval,
-       max_in_flight = %(max_in_flight)s::integer, revision = p.revision + 1
+       max_in_flight = %(max_in_flight)s::integer, ordered = %(ordered)s, revision = p.revision + 1,
+       probe_at = CASE WHEN p.circuit = 'open' AND p.url <> %(url)s THEN clock_timestamp() ELSE p.probe_at END
  WHERE p.id = %(id)s
 RETURNING p.*
 
 -- name: set_state
--- Who is made active begins with a clean slate.
 UPDATE rowhook.endpoint AS p
-   SET state = %(state)s, state_reason = %(reason)s::text, revision = p.revision + 1,
-       failing_since = CASE WHEN %(state)s <> 'active' THEN p.failing_since END
+   SET state = %(state)s, state_reason = %(reason)s::text, revision = p.revision + 1
  WHERE p.id = %(id)s
 RETURNING p.*
 
+-- name: forget_failures
+-- Who is made active begins with a clean slate.
+UPDATE rowhook.endpoint AS p
+   SET failing_since = NULL, circuit = 'closed', failures = 0, opened_at = NULL, probes = 0, probe_at = NULL, ramp = NULL
+ WHERE p.id = %(id)s
+RETURNING p.*
+
+-- name: give_up_leased
+-- What is out ends as it ends, but is not tried again: a relay cancels it when it fails, or gives it back, or dies.
+WITH picked AS MATERIALIZED (
+    SELECT d.id FROM rowhook.delivery AS d
+     WHERE d.endpoint_id = %(id)s AND d.state = 'leased' AND NOT d.last_try ORDER BY d.id LIMIT %(batch)s FOR UPDATE
+), marked AS (
+    UPDATE rowhook.delivery AS d SET last_try = true FROM picked AS k WHERE d.id = k.id RETURNING d.id
+)
+SELECT count(*) AS marked FROM marked
 -- name: under_way
 -- Who writes deliveries at this moment, and may have read endpoints before the last commit. The lock is taken before a statement's
 -- snapshot, so whoever isn't listed reads what is committed now.
@@ -80,4 +96,4 @@ SELECT s.public_key FROM rowhook.secret AS s WHERE s.endpoint_id = %(id)s ORDER 
 UPDATE rowhook.endpoint AS p SET revision = p.revision + 1 WHERE p.id = %(id)s RETURNING p.*
 
 -- name: notify
-SELECT pg_notify('rowhook_work', '')
+SELECT pg_notify('rowhook_work', ''), pg_notify('rowhook_endpoint', '')

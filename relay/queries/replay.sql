@@ -27,7 +27,9 @@ SELECT p.public_id, p.state, count(*) AS total, count(e.id) AS kept, max(d.id) A
 -- The next batch. What a relay changes at this moment is waited for and then judged anew, so only ended ones move. A new
 -- webhook-id can't be an event's: their slots are 0 to 9.
 WITH picked AS MATERIALIZED (
-    SELECT d.id
+    SELECT d.id,
+           CASE WHEN p.ordered THEN (SELECT coalesce(e.table_name, '') || ':' || e.row_key
+                                       FROM rowhook.event AS e WHERE e.id = d.event_id AND e.slot = d.event_slot) END AS order_key
       FROM rowhook.delivery AS d
       JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id AND p.state <> 'removed'
      WHERE d.id > %(after)s AND d.id <= %(last_id)s AND d.state = ANY (%(states)s)
@@ -41,7 +43,8 @@ WITH picked AS MATERIALIZED (
        FOR UPDATE OF d FOR SHARE OF p
 ), replayed AS (
     UPDATE rowhook.delivery AS d
-       SET state = 'pending', due_at = clock_timestamp(), ended_at = NULL, failures = 0, free_tries = 0,
+       SET state = 'pending', due_at = clock_timestamp(), ended_at = NULL, failures = 0, free_tries = 0, last_try = false,
+           order_key = coalesce(k.order_key, d.order_key),
            webhook_id = CASE WHEN %(new_id)s
                              THEN rowhook.public_id('evt', clock_timestamp(), d.id, (10 + d.attempts %% 30000)::smallint)
                              ELSE d.webhook_id END

@@ -283,7 +283,10 @@ def test_resume_discards_what_waited(rowhook: Rowhook, conn: Connection, endpoin
 def test_remove(rowhook: Rowhook, conn: Connection, endpoint: str, deliver: Callable[..., Sent]):
     for state in ("pending", "delivered", "leased"):
         deliver(endpoint, state, attempts=1)
-    assert rowhook("endpoint", "remove", endpoint, ok=True).out == f"{endpoint}: removed, cancelled deliveries: 1\n"
+    assert (
+        rowhook("endpoint", "remove", endpoint, ok=True).out
+        == f"{endpoint}: removed, cancelled deliveries: 1, out, and not tried again: 1\n"
+    )
     assert states(conn) == {"cancelled": 1, "delivered": 1, "leased": 1}
     assert rowhook("endpoint", "list", "--json", ok=True).json == []
     assert len(rowhook("endpoint", "list", "--removed", "--json", ok=True).json) == 1

@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
@@ -22,6 +23,7 @@ from aiohttp import web
 from psycopg.rows import dict_row
 
 import relay.database
+from relay.circuit import Patience
 from relay.event import Event
 from relay.model import Delivery, Endpoint
 from relay.send import Transport
@@ -34,6 +36,7 @@ from tests.pipeline.transports import OPEN, TRANSPORTS
 from tests.receiver import Received, Receiver
 
 QUICK = ("100ms", "100ms")
+PATIENCE = Patience(timedelta(seconds=10), timedelta(minutes=1), timedelta(days=5))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from relay.model import Outcome, Result, Room, State
 from relay.record import Recorder
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
-from tests.pipeline.conftest import AddHook, Hook, MutateQuery, one, run_text, statement, states, waits_for_lock
+from tests.pipeline.conftest import PATIENCE, AddHook, Hook, MutateQuery, one, run_text, statement, states, waits_for_lock
 from tests.pipeline.relays import eventually
 
 ROOMY = Room(10**6, 10**6)
@@ -269,7 +268,7 @@ async def test_an_event_of_the_relays_own_is_dispatched_because_it_has_its_own_t
     hand = await hands()
     assert await hand.look_all() == []
     session = Session(dsn, "record")
-    recorder = Recorder(session, timedelta(days=5), lambda batch: None)
+    recorder = Recorder(session, PATIENCE, lambda batch: None)
     gone = delivery(hook, number=1)
     outcome = Outcome(time.monotonic(), 0.1, status_code=410)
     await recorder._write([Result(gone, outcome, State.DEAD, counted=True, disable="gone")])

@@ -16,13 +16,15 @@ import psycopg
 import pytest
 from aiohttp import web
 
+from relay.circuit import Signs
 from relay.database import Session, application_name
 from relay.errors import DatabaseLost
 from relay.lease import FROZEN_AFTER, PURPOSES, Lease, tag
 from relay.model import Delivery, ErrorClass, Outcome, Result, State
-from relay.record import Recorder, parameters
+from relay.record import Recorder, health, parameters
 from tests.conftest import Connect, Connection
 from tests.pipeline.conftest import (
+    PATIENCE,
     AddHook,
     Gate,
     Hook,
@@ -41,7 +43,7 @@ from tests.pipeline.conftest import (
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
-NOTHING_BUSY = {"capacity": 100, "endpoint_room": 100, "size": 10**9, "endpoints": [], "rooms": []}
+NOTHING_BUSY = {"capacity": 100, "endpoint_room": 100, "size": 10**9, "endpoints": [], "rooms": [], "gated": None}
 RECLAIM = {"batch": 100, "most_lost": 5}
 BURY = {"instances": [1001]}
 
@@ -267,7 +269,8 @@ def again(delivery: Delivery, number: int) -> Delivery:
 
 
 def record(connection: Connection, results: list[Result], *replacements: tuple[str, str]) -> int:
-    return int(run_text(connection, statement("record.record", *replacements), parameters(results))[0]["ended"])
+    given = {**parameters(results), **health(Signs().of(results, time.monotonic()), PATIENCE)}
+    return int(run_text(connection, statement("record.record", *replacements), given)[0]["ended"])
 
 
 @pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
@@ -365,7 +368,7 @@ async def test_results_that_waited_without_a_database_are_written_when_it_is_bac
     instance()
     session = Session(dsn, "record")
     recorded: list[Any] = []
-    recorder = Recorder(session, timedelta(days=5), recorded.extend)
+    recorder = Recorder(session, PATIENCE, recorded.extend)
     pid = (await session.connection()).info.backend_pid
     conn.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     recorder.put(result(delivery(hook)))

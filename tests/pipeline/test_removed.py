@@ -11,11 +11,15 @@ from psycopg.rows import dict_row
 from relay import endpoints
 from relay.model import Delivery
 from tests.conftest import Connect, Connection
+from tests.pipeline.commands import emit
 from tests.pipeline.conftest import AddHook, Hook, attempts_of, one, run, states
 from tests.pipeline.relays import eventually
 from tests.pipeline.test_lease import BURY, RECLAIM
 
-PARK = "UPDATE rowhook.delivery SET state = 'pending', instance_id = NULL, due_at = clock_timestamp()"
+PARK = """
+INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, due_at)
+SELECT e.id, e.slot, p.id, clock_timestamp() FROM rowhook.event AS e, rowhook.endpoint AS p
+"""
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'removing' AND query LIKE '%%AS under_way%%'"
 
 
@@ -26,7 +30,7 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
 
 def remove(connect: Connect, hook: Hook) -> int:
     """How many deliveries were cancelled."""
-    return endpoints.remove(connect(row_factory=dict_row, application_name="removing"), hook.public_id)[1]
+    return int(endpoints.remove(connect(row_factory=dict_row, application_name="removing"), hook.public_id)[1]["cancelled"])
 
 
 def test_what_a_dead_relay_held_for_it_is_cancelled(
@@ -56,15 +60,13 @@ def test_what_is_given_back_unsent_is_cancelled(
 
 @pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
 def test_removing_waits_for_those_that_still_saw_it(
-    conn: Connection, connect: Connect, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery],
-    monkeypatch: pytest.MonkeyPatch, mutant: bool,
-) -> None:  # fmt: skip
-    """1 A parks a delivery, not committed. 2 The endpoint is removed. 3 A commits. 4 Whoever removes cancels it.
+    conn: Connection, connect: Connect, hook: Hook, monkeypatch: pytest.MonkeyPatch, mutant: bool
+) -> None:
+    """1 A dispatches and parks a delivery, not committed. 2 The endpoint is removed. 3 A commits. 4 Whoever removes cancels it.
 
     The mutant doesn't wait for A, and leaves a delivery pending for ever.
     """
-    instance()
-    delivery(hook)
+    emit(conn)
     if mutant:
         monkeypatch.setattr(endpoints, "_let_pass", lambda _connection: None)
     parking = connect(autocommit=False)

@@ -319,7 +319,7 @@ def test_five_lost_in_a_row_are_a_dead_letter(
     """Each try is claimed by a relay that dies; a real one finds the last of them."""
     hook = add_hook(receiver.url(), retry_schedule=LONG)
     delivery(hook, instance=instance())
-    room = {"capacity": 10, "endpoint_room": 20, "size": 10**9, "endpoints": [], "rooms": []}
+    room = {"capacity": 10, "endpoint_room": 20, "size": 10**9, "endpoints": [], "rooms": [], "gated": None}
     for _ in range(lost - 1):
         conn.execute("UPDATE rowhook.instance SET state = 'dead', ended_at = now()")
         assert run(conn, "claim.reclaim", {"batch": 10, "most_lost": MOST_FREE_TRIES}) == [{"freed": 1}]
