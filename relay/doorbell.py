@@ -4,13 +4,15 @@ A ring carries no data; the tables are the truth. Before it sleeps the dispatche
 while it is armed.
 A writer that looked at the flag before it was armed does not ring: so arm, ask who is in flight, look, and look again
 while any of those
-lives. Only then is sleeping safe. Sources: mechanisms "Doorbell" 1-8; hazards 5-9.
+lives. Only then is sleeping safe. While looks find little it stays armed: a ring, a look, and asleep again.
+Sources: mechanisms "Doorbell" 1-8; hazards 5-9.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -24,8 +26,10 @@ log = logging.getLogger(__name__)
 
 ARMED_FOR = 30.0  # seconds; a dead dispatcher's bell costs writers for so long at the most
 RENEW_AFTER = 15.0
+NEVER = float("-inf")
 CHECK_EVERY = CHECK_WITHIN = 5.0  # a listener that went deaf is found before the next renewal would find what it missed
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # while writers in flight may not have seen the flag
+FEW = 2  # events of a look: while it finds no more, ringing costs writers less than it saves
 IDLE_POLL, LONGEST_POLL = 0.002, 0.5  # where there is no bell (two-phase commit)
 
 
@@ -104,6 +108,7 @@ class Doorbell:
         self.missed_rings = 0
         self.deaf = False
         self._is_armed = False
+        self._renew_at = NEVER  # by the monotonic clock: until then whoever commits rings
 
     async def arm(self) -> None:
         self._is_armed = True
@@ -115,8 +120,18 @@ class Doorbell:
 
     def disarming(self) -> list[Statement]:
         """What disarms it, if it is armed, for whoever sends it along with something else."""
-        was_armed, self._is_armed = self._is_armed, False
+        was_armed, self._is_armed, self._renew_at = self._is_armed, False, NEVER
         return [("doorbell.disarm", None)] if was_armed else []
+
+    @property
+    def is_relied_on(self) -> bool:
+        """Whether it is armed, and nobody is in flight who may have read the flag before: who commits rings."""
+        return self._renew_at != NEVER
+
+    def before_look(self, found: int) -> list[Statement]:
+        """Clears the bell. ``found`` is what the last look came to: where that was much, what disarms is to be sent along."""
+        self.bell.clear()
+        return self.disarming() if found > FEW else []
 
     async def holders(self) -> frozenset[str]:
         """Virtual transactions that hold a writer's lock on rowhook.event now."""
@@ -149,12 +164,21 @@ class Doorbell:
             await self._sleep_armed(look)
 
     async def _sleep_armed(self, look: Callable[[], Awaitable[bool]]) -> None:
-        self.bell.clear()
-        if not await self._arm_and_look(look):
-            while not await self.bell.wait(RENEW_AFTER):
-                if await self._arm_and_look(look):
-                    await self._count_missed_ring()
-                    break
+        if time.monotonic() >= self._renew_at:
+            self.bell.clear()
+            if await self._renew(look):
+                return
+        while not await self.bell.wait(self._renew_at - time.monotonic()):
+            if await self._renew(look):
+                await self._count_missed_ring()
+                break
+
+    async def _renew(self, look: Callable[[], Awaitable[bool]]) -> bool:
+        """A full cycle; the bell is relied on until the next one where nobody is left who may not ring."""
+        renew_at = time.monotonic() + RENEW_AFTER
+        found = await self._arm_and_look(look)
+        self._renew_at = NEVER if found else renew_at
+        return found
 
     async def _arm_and_look(self, look: Callable[[], Awaitable[bool]]) -> bool:
         """One full cycle; True when something was found or it rang. Each renewal is one, so it is also the safety look."""

@@ -20,7 +20,7 @@ from relay.config import Settings
 from relay.database import Session
 from relay.directory import Directory
 from relay.dispatch import Dispatcher, Look
-from relay.doorbell import Bell, Doorbell, Listener
+from relay.doorbell import FEW, Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseBusy, LeaseLost
 from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
@@ -217,18 +217,22 @@ class Tenure:
             log.error("this relay does not hear its own bell any more: new events are polled for")
 
     async def _dispatch_all(self) -> None:
-        """Look until nothing is found, and a little longer."""
+        """Look until nothing is found, and a little longer; or until little is, where the next writer rings."""
         pauses = iter(LINGER)
+        found = 0
         while not self._stopping:
             room, chunk = await self._room_for_events()
-            look = await self._dispatcher.look(room, chunk, *self._doorbell.disarming())
+            look = await self._dispatcher.look(room, chunk, *self._doorbell.before_look(found))
             if look.skipped:
                 await asyncio.sleep(LINGER[-1])
                 continue
             await self._take(look)
-            if look.events:
+            found = look.events
+            if found:
                 pauses = iter(LINGER)
-            if look.events < chunk and not await self._linger(pauses):
+            if found < chunk and self._doorbell.is_relied_on and found <= FEW:
+                return
+            if found < chunk and not await self._linger(pauses):
                 return
 
     async def _linger(self, pauses: Iterator[float]) -> bool:
