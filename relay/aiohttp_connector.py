@@ -25,6 +25,7 @@ from relay.outbox import Outbox
 from relay.policy import Scheme
 from relay.send import MOST_HEADERS
 
+SMALL = 16 * 1024  # bytes of a body: to copy more would cost more than a second write
 scheme: ContextVar[Scheme] = ContextVar("scheme")  # of the connection that is being made
 
 
@@ -34,16 +35,17 @@ class Handler(ResponseHandler):
     used = False
     reused = False
     interim = 0
-    _request: bytes | None = None  # what waits in the outbox
+    _request: tuple[bytes, ...] | None = None  # what waits in the outbox
 
-    def send(self, request: bytes, outbox: Outbox) -> None:
-        self._request = request
+    def send(self, head: bytes, body: bytes, outbox: Outbox) -> None:
+        self._request = (head + body,) if len(body) <= SMALL else (head, body)
         outbox.add(self._send)
 
     def _send(self) -> None:
         request, self._request = self._request, None
         if request is not None and self.transport is not None and not self.transport.is_closing():
-            self.transport.write(request)
+            for part in request:
+                self.transport.write(part)
 
     def data_received(self, data: bytes) -> None:
         if self._request is not None:

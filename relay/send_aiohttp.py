@@ -148,7 +148,7 @@ class AiohttpTransport:
         )
         if handler.transport is None:
             raise aiohttp.ServerDisconnectedError
-        handler.send(lines + body, self._outbox)
+        handler.send(lines, body, self._outbox)
         while True:
             message, content = await handler.read()
             if not 100 <= message.code <= 199 or message.code == 101:

@@ -36,7 +36,7 @@ MOST_EVENTS = 1000  # a chunk: one short transaction
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
 # Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
-STUCK_AFTER, CROWDED_AFTER = 0.05, 0.25
+STUCK_AFTER, CROWDED_AFTER = 0.1, 0.25
 
 
 class Due:
