@@ -963,7 +963,8 @@ CREATE FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone,
                substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substring(b.bits FROM i * 5 + 1 FOR 5)::bit(5)::int + 1, 1),
                '' ORDER BY i)
       FROM (SELECT B'00'
-                   || floor(extract(epoch FROM public_id.made_at) * 1000)::bigint::bit(48)
+                   || CASE WHEN isfinite(public_id.made_at) THEN floor(extract(epoch FROM public_id.made_at) * 1000)::bigint
+                           ELSE -1 END::bit(48)
                    || public_id.id::bit(64)
                    || public_id.slot::int::bit(16) AS bits) AS b,
            generate_series(0, 25) AS i
@@ -1465,11 +1466,14 @@ CREATE TABLE rowhook.endpoint (
     CONSTRAINT events_are_patterns CHECK (((cardinality(events) >= 1) AND (array_position(events, NULL::text) IS NULL) AND (cardinality(string_to_array(array_to_string(events, ','::text), ','::text)) = cardinality(events)) AND (array_to_string(events, ','::text) ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'::text))),
     CONSTRAINT headers_have_names_and_key CHECK ((((headers IS NULL) = (header_names = '{}'::text[])) AND ((headers IS NULL) = (headers_key_id IS NULL)))),
     CONSTRAINT max_in_flight_is_positive CHECK ((max_in_flight > 0)),
+    CONSTRAINT max_in_flight_is_possible CHECK ((max_in_flight <= 100000)),
     CONSTRAINT open_has_probe CHECK (((circuit = 'open'::text) = (probe_at IS NOT NULL))),
     CONSTRAINT ramping_has_limit CHECK ((((circuit = 'ramping'::text) = (ramp IS NOT NULL)) AND (ramp > 0))),
     CONSTRAINT state_known CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'disabled'::text, 'removed'::text]))),
+    CONSTRAINT timeout_has_an_end CHECK ((timeout <= '1 day'::interval)),
     CONSTRAINT timeout_is_positive CHECK ((timeout > '00:00:00'::interval)),
-    CONSTRAINT url_is_http CHECK ((url ~ '^https?://[^\s]+$'::text))
+    CONSTRAINT url_is_http CHECK ((url ~ '^https?://[^\s]+$'::text)),
+    CONSTRAINT waits_are_waits CHECK (((array_position(retry_schedule, NULL::interval) IS NULL) AND ('00:00:00'::interval <= ALL (retry_schedule)) AND ('30 days'::interval >= ALL (retry_schedule))))
 );
 
 COMMENT ON TABLE rowhook.endpoint IS 'A receiver''s URL and what it wants; removed ones stay for the record';

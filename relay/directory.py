@@ -110,7 +110,6 @@ def _deliveries(rows: Iterable[Claimed], endpoints: Mapping[int, Endpoint], inst
 
 
 def _event(row: Claimed) -> Event:
-    assert row.occurred_at is not None
     assert row.type is not None
     assert row.moved is not None
     return Event(

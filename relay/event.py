@@ -19,7 +19,7 @@ class Event:
 
     id: int
     slot: int
-    occurred_at: datetime
+    occurred_at: datetime | None  # None: no time that could be said
     type: str
     tenant: str | None
     row_key: str | None
@@ -33,7 +33,8 @@ class Event:
 
     def __post_init__(self) -> None:
         self.size = len(self.data or b"") + len(self.previous or b"")
-        self.public_id = public_id("evt", self.occurred_at, self.id, self.slot)
+        if self.occurred_at is not None:
+            self.public_id = public_id("evt", self.occurred_at, self.id, self.slot)
 
     @property
     def body(self) -> bytes:
@@ -43,6 +44,8 @@ class Event:
         return self._body
 
     def _compose(self) -> bytes:
+        if self.occurred_at is None:
+            raise ValueError("the event's occurred_at is not between the years 1 and 9999")
         return envelope(
             event_id=self.public_id,
             type=self.type,

@@ -17,7 +17,8 @@ AS $fn$
                substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substring(b.bits FROM i * 5 + 1 FOR 5)::bit(5)::int + 1, 1),
                '' ORDER BY i)
       FROM (SELECT B'00'
-                   || floor(extract(epoch FROM public_id.made_at) * 1000)::bigint::bit(48)
+                   || CASE WHEN isfinite(public_id.made_at) THEN floor(extract(epoch FROM public_id.made_at) * 1000)::bigint
+                           ELSE -1 END::bit(48)
                    || public_id.id::bit(64)
                    || public_id.slot::int::bit(16) AS bits) AS b,
            generate_series(0, 25) AS i

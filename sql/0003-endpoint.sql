@@ -37,8 +37,14 @@ CREATE TABLE rowhook.endpoint (
         cardinality(events) >= 1 AND array_position(events, NULL) IS NULL
         AND cardinality(string_to_array(array_to_string(events, ','), ',')) = cardinality(events)
         AND array_to_string(events, ',') ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'),
+    -- Within what the relay can reckon with: one odd endpoint must not stop the others.
+    CONSTRAINT waits_are_waits CHECK (
+        array_position(retry_schedule, NULL) IS NULL
+        AND interval '0' <= ALL (retry_schedule) AND interval '30 days' >= ALL (retry_schedule)),
     CONSTRAINT timeout_is_positive CHECK (timeout > interval '0'),
+    CONSTRAINT timeout_has_an_end CHECK (timeout <= interval '1 day'),
     CONSTRAINT max_in_flight_is_positive CHECK (max_in_flight > 0),
+    CONSTRAINT max_in_flight_is_possible CHECK (max_in_flight <= 100000),
     CONSTRAINT headers_have_names_and_key CHECK (
         (headers IS NULL) = (header_names = '{}') AND (headers IS NULL) = (headers_key_id IS NULL)),
     CONSTRAINT certificates_are_pem CHECK (

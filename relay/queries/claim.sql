@@ -54,7 +54,10 @@ SELECT EXISTS (SELECT FROM me) AS live,
        l.*
   FROM (SELECT) AS one
   LEFT JOIN (SELECT d.id, d.created_at, d.endpoint_id, d.revision, d.attempts AS number, d.failures, d.free_tries, d.webhook_id,
-                    d.event_id, d.event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+                    d.event_id, d.event_slot,
+                    -- As in dispatch: what the body could not say makes that body fail, and not the reading of all others.
+                    CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
+                    e.type, e.tenant, e.row_key, e.moved,
                     e.data, e.previous
                FROM leased AS d LEFT JOIN fits AS e ON e.delivery_id = d.id AND d.nth = 1) AS l ON true
  ORDER BY l.event_id, l.id

@@ -100,7 +100,10 @@ WITH late AS (
 SELECT r.events, r.last_id, k.parked, r.size, l.*
   FROM read AS r CROSS JOIN parked AS k
   LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, m.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
-                    m.event_id, e.slot AS event_slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+                    m.event_id, e.slot AS event_slot,
+                    -- What the body could not say (infinity, BC) makes that body fail, and not the reading of all others.
+                    CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
+                    e.type, e.tenant, e.row_key, e.moved,
                     e.data, e.previous
                FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.event_id,
                             row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth

@@ -137,8 +137,9 @@ def test_a_removed_endpoint_gets_nothing_more(
         '"' + "ünï☕𝄞\u2028" * 100 + '"',
         "null",
         '{"long": "' + "x" * 1_000_000 + '"}',
+        '{"a":' * 1000 + "1" + "}" * 1000,
     ],
-    ids=["numbers", "repeated key", "escapes", "white space", "unicode", "null", "a megabyte"],
+    ids=["numbers", "repeated key", "escapes", "white space", "unicode", "null", "a megabyte", "1000 deep"],
 )
 def test_data_however_odd_goes_out_as_it_was_written(
     relays: Callable[..., LocalRelay], receiver: Receiver, add_hook: AddHook, conn: Connection, data: str
