@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -77,6 +77,18 @@ class RelayProcess:
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far, in steps of a clock tick (10 ms)."""
         return sum(process.cpu_times().user + process.cpu_times().system for process in self._all())
+
+    def memory(self) -> int:
+        """What is resident now, in bytes, of all its processes together."""
+        return sum(process.memory_info().rss for process in self._all())
+
+    def sockets(self, ports: Collection[int]) -> int:
+        """How many connections it has to these ports, of whatever state."""
+        return sum(
+            bool(connection.raddr) and connection.raddr.port in ports
+            for process in self._all()
+            for connection in process.net_connections("tcp")
+        )
 
     def peak_memory(self) -> int:
         """The most that was ever resident, in bytes: the peaks of all its processes together."""

@@ -52,6 +52,10 @@ class WarmRelay:
         self._receiver = receiver
         self._relay = relay
 
+    @property
+    def process(self) -> RelayProcess:
+        return self._relay
+
     def drain(self, backlog: Backlog, unfinished: str = UNFINISHED) -> Run:
         """From the first request until all have come and are recorded. Raises RuntimeError where one is missing."""
         self._connection.execute("VACUUM ANALYZE")

@@ -21,20 +21,24 @@ from aiohttp.streams import StreamReader
 
 from relay.dial import Dialler
 from relay.errors import DestinationDenied
+from relay.hang_up import hang_up
 from relay.outbox import Outbox
 from relay.policy import Scheme
-from relay.send import MOST_HEADERS
+from relay.send import MOST_HEADERS, MOST_RAW
 
 SMALL = 16 * 1024  # bytes of a body: to copy more would cost more than a second write
 scheme: ContextVar[Scheme] = ContextVar("scheme")  # of the connection that is being made
 
 
 class Handler(ResponseHandler):
-    """A connection that knows whether it was used before (a TraceConfig says it too, but costs more), and bounds 1xx answers."""
+    """A connection that knows whether it was used before (a TraceConfig says it too, but costs more), and bounds
+    1xx answers, and bodies with all that is around them.
+    """
 
     used = False
     reused = False
     interim = 0
+    raw = 0
     _request: tuple[bytes, ...] | None = None  # what waits in the outbox
 
     def send(self, head: bytes, body: bytes, outbox: Outbox) -> None:
@@ -51,6 +55,10 @@ class Handler(ResponseHandler):
         if self._request is not None:
             self._send()
         super().data_received(data)
+        self.raw += len(data)
+        if self.raw > MOST_RAW and self._payload is not None:
+            self._payload.feed_eof()  # read as far as it is read
+            self.close_now()
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         message = data[0]
@@ -62,9 +70,13 @@ class Handler(ResponseHandler):
                 return
         super().feed_data(data, size)
 
+    def close(self) -> None:
+        self.close_now()
+        super().close()
+
     def close_now(self) -> None:
         if self.transport is not None:
-            self.transport.abort()
+            hang_up(self.transport)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -90,7 +102,7 @@ class Connector(aiohttp.TCPConnector):
             if not (handler.used and handler.should_close):
                 break
             connection.close()
-        handler.reused, handler.used, handler.interim = handler.used, True, 0
+        handler.reused, handler.used, handler.interim, handler.raw = handler.used, True, 0, 0
         return connection
 
     def _get_ssl_context(self, req: aiohttp.ClientRequest) -> ssl.SSLContext | None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from relay.model import ErrorClass
-from relay.send import EXCERPT, MOST_FIELDS, MOST_HEADERS, MOST_READ, refuses_us
-
-MOST_RAW = 8 * MOST_READ  # of a body with its chunk headers, however small the chunks
+from relay.send import EXCERPT, MOST_FIELDS, MOST_HEADERS, MOST_RAW, MOST_READ, refuses_us
 
 
 class Broken(Exception):
@@ -66,6 +64,8 @@ class LeanAnswer:
             self.last = True
         except HttpParserError as error:
             self.last = True
+            if isinstance(error.__context__, Broken):
+                raise error.__context__ from None
             if not (self._done or self._is_large):
                 raise Broken(ErrorClass.PROTOCOL, f"the answer is not HTTP: {error}") from None
         if self._is_large and self._read < MOST_READ:
@@ -102,6 +102,8 @@ class LeanAnswer:
             return
         self._fields += 1
         self._head_size += len(name) + len(value)
+        if b"\0" in value:
+            raise Broken(ErrorClass.PROTOCOL, "the answer is not HTTP: a header holds a NUL")
         name = name.lower()
         if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
             self._sized = True

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from relay.hang_up import hang_up
 from relay.head import Place
 from relay.lean_answer import Broken, LeanAnswer
 from relay.outbox import Outbox
@@ -108,7 +109,7 @@ class LeanConnection(LeanAnswer, asyncio.Protocol):
         self._request = self._body = None
         self._drop_timer()
         if self._transport is not None:
-            self._transport.abort()
+            hang_up(self._transport)
             self._transport = None
 
     def eof_received(self) -> None:

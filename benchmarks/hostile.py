@@ -1,0 +1,143 @@
+"""Whether hostile receivers harm the others: 10 healthy endpoints, with and without all of benchmarks/hostile_receivers.py.
+
+The hostile ones get events of their own: a backlog first, so that whoever hangs holds all that it can get; then one each every
+half second, with the retries that come of them, while the healthy ones' backlog is delivered and timed. The rate is that of the
+healthy ones: from their first request until all of theirs are recorded. The baseline is another relay, on a database of its own,
+with those alone. Memory is the relay's peak above what was resident when the hostile ones came; by then it had delivered one such
+backlog of the healthy ones. Sockets are counted once the hostile endpoints are paused, and timeouts and idle times are over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.figures import Bar, Figure, Say, Size, figure
+from benchmarks.hostile_receivers import RECEIVERS
+from benchmarks.programs import program
+from benchmarks.server import Server, add_endpoints
+from benchmarks.sinks import sink
+from benchmarks.warm import WarmRelay, events, warm_relay
+from relay.send import IDLE
+
+TRANSPORTS = ("aiohttp", "lean")
+HEALTHY = 10
+EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 2000}
+ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
+WARM_UP = 40
+JAM = {Size.TINY: 2, Size.QUICK: 30, Size.NORMAL: 30, Size.FULL: 30}
+TRICKLE = 0.5  # seconds between events of theirs
+TIMEOUT = 15.0  # the default
+GONE_WITHIN = TIMEOUT + IDLE + 15.0
+
+RATE, MEMORY, SOCKETS = Bar("ratio", ">=", 0.9), Bar("value", "<", 20.0), Bar("value", "<", 1)
+MEGABYTE = 1e6
+
+UNFINISHED = """
+SELECT EXISTS (SELECT FROM rowhook.delivery AS d JOIN rowhook.endpoint AS e ON e.id = d.endpoint_id
+                WHERE d.state IN ('pending', 'leased') AND e.description = 'healthy') AS answer
+"""
+UNTRIED = """
+SELECT EXISTS (SELECT FROM rowhook.endpoint AS e WHERE e.description = 'hostile' AND NOT EXISTS (
+    SELECT FROM rowhook.delivery AS d WHERE d.endpoint_id = e.id AND (d.state = 'leased' OR d.attempts > 0))) AS answer
+"""
+PAUSE = """
+UPDATE rowhook.endpoint SET state = 'paused', state_reason = 'the end', revision = revision + 1 WHERE description = 'hostile'
+"""
+EMIT = "SELECT rowhook.emit('hostile.event', '{}') FROM generate_series(1, %(number)s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A rate per second, megabytes that were added, sockets that are left (0 where nobody counted)."""
+
+    rate: float
+    memory: float = 0.0
+    sockets: int = 0
+
+
+def run(size: Size, say: Say) -> list[Figure]:
+    return [figure for transport in TRANSPORTS for figure in _by(transport, size, say)]
+
+
+def _by(transport: str, size: Size, say: Say) -> list[Figure]:
+    found: dict[bool, list[Once]] = {True: [], False: []}
+    for number in range(ROUNDS[size]):
+        for hostile in (True, False) if number % 2 == 0 else (False, True):
+            is_last = number == ROUNDS[size] - 1
+            found[hostile].append(_once(size, transport, hostile=hostile, count_sockets=is_last))
+        one, alone = found[True][-1], found[False][-1]
+        say(
+            f"{transport}, round {number + 1} of {ROUNDS[size]}: {one.rate:,.0f}/s and {one.memory:.1f} MB more; alone {alone.rate:,.0f}/s"
+        )
+    beside, alone = f"{len(RECEIVERS)} hostile receivers beside {HEALTHY}", f"the {HEALTHY} alone"
+    rates = {hostile: [one.rate for one in ones] for hostile, ones in found.items()}
+    return [
+        figure("hostile", f"{transport}: {beside}", "deliveries/s", rates[True], alone, rates[False], RATE),
+        figure("hostile", f"{transport}: memory added", "MB", [one.memory for one in found[True]], bar=MEMORY),
+        figure("hostile", f"{transport}: sockets left", "sockets", [float(found[True][-1].sockets)], bar=SOCKETS),
+    ]
+
+
+def _once(size: Size, transport: str, *, hostile: bool, count_sockets: bool) -> Once:
+    with contextlib.ExitStack() as stack:
+        server, receiver = stack.enter_context(Server()), stack.enter_context(sink())
+        database = server.database("hostile")
+        with server.connect(database) as connection:
+            add_endpoints(connection, [(f"{receiver.url}{number}", ["bench.*"]) for number in range(HEALTHY)], "healthy")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        urls = stack.enter_context(program("hostile_receivers", str(folder))).split()
+        settings = {"ROWHOOK_TRANSPORT": transport, "SSL_CERT_FILE": str(folder / "ca.pem")}
+        warm_up, backlog = events("bench.done", WARM_UP, HEALTHY), events("bench.done", EVENTS[size], HEALTHY)
+        relay = stack.enter_context(warm_relay(server, database, receiver, warm_up, 1, **settings))
+        relay.drain(backlog)
+        if not hostile:
+            return Once(relay.drain(backlog).rate)
+        before = relay.process.memory()
+        with server.connect(database) as connection:
+            add_endpoints(connection, [(url, ["hostile.*"]) for url in urls], "hostile")
+        rate = _beside_the_hostile(server, database, relay, size)
+        added = (max(relay.process.memory(), relay.process.peak_memory()) - before) / MEGABYTE
+        with server.connect(database) as connection:
+            connection.execute(PAUSE)
+        ports = {urlsplit(url).port or 0 for url in urls}
+        return Once(rate, added, _left(relay, ports) if count_sockets else 0)
+
+
+def _beside_the_hostile(server: Server, database: str, relay: WarmRelay, size: Size) -> float:
+    with server.connect(database) as connection:
+        connection.execute(EMIT.encode(), {"number": JAM[size]})
+    relay.wait(UNTRIED)
+    with _trickling(server, database):
+        return relay.drain(events("bench.done", EVENTS[size], HEALTHY), UNFINISHED).rate
+
+
+@contextlib.contextmanager
+def _trickling(server: Server, database: str) -> Iterator[None]:
+    over = threading.Event()
+
+    def emit() -> None:
+        with server.connect(database) as connection:
+            while not over.wait(TRICKLE):
+                connection.execute(EMIT.encode(), {"number": 1})
+
+    thread = threading.Thread(target=emit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _left(relay: WarmRelay, ports: set[int]) -> int:
+    deadline = time.monotonic() + GONE_WITHIN
+    while (left := relay.process.sockets(ports)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return left
