@@ -72,10 +72,9 @@ def _by(transport: str, size: Size, say: Say) -> list[Figure]:
         for hostile in (True, False) if number % 2 == 0 else (False, True):
             is_last = number == ROUNDS[size] - 1
             found[hostile].append(_once(size, transport, hostile=hostile, count_sockets=is_last))
-        one, alone = found[True][-1], found[False][-1]
-        say(
-            f"{transport}, round {number + 1} of {ROUNDS[size]}: {one.rate:,.0f}/s and {one.memory:.1f} MB more; alone {alone.rate:,.0f}/s"
-        )
+        one, rate_alone = found[True][-1], found[False][-1].rate
+        told = f"{one.rate:,.0f}/s and {one.memory:.1f} MB more; alone {rate_alone:,.0f}/s"
+        say(f"{transport}, round {number + 1} of {ROUNDS[size]}: {told}")
     beside, alone = f"{len(RECEIVERS)} hostile receivers beside {HEALTHY}", f"the {HEALTHY} alone"
     rates = {hostile: [one.rate for one in ones] for hostile, ones in found.items()}
     return [
