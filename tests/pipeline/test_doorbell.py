@@ -589,3 +589,15 @@ def test_an_event_reaches_the_receiver_while_a_writer_and_a_reader_are_open(
     held.commit()
     receiver.wait_for(6, timeout=PROMPT)
     assert sorted(amounts(receiver.requests).elements()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_queue_of_notifications_is_emptied_by_whoever_listens(
+    relays: Callable[..., LocalRelay], conn: Connection, connect: Connect
+) -> None:
+    """A queue that runs full makes commits fail: 35 MB of notifications pass, and none of them stays."""
+    relays(), relays()
+    eventually(lambda: asleep(conn))
+    for _ in range(5):
+        conn.execute("SELECT pg_notify('rowhook_work', repeat('x', 7000) || n) FROM generate_series(1, 1000) AS n")
+    assert one(conn, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook bell %'") >= 2
+    eventually(lambda: one(conn, "SELECT pg_notification_queue_usage()") == 0, what="the queue is empty")
