@@ -35,6 +35,8 @@ ATTEMPT: dict[str, Any] = {
     "error_class": None,
 }
 ENDPOINT: dict[str, Any] = {"url": "https://example.com/hook", "events": ["*"], "state": "active"}
+OPEN = {"circuit": "open", "opened_at": "now", "probe_at": "now"}
+RAMPING = {"circuit": "ramping", "opened_at": "now", "ramp": 1}
 EVENT: dict[str, Any] = {"op": "emit", "type": "a"}
 INSTANCE: dict[str, Any] = {"id": 1, "name": "host:1", "state": "live", "ended_at": None}
 CAPTURE: dict[str, Any] = {
@@ -64,6 +66,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("delivery", "leased_has_owner", {"state": "delivered", "due_at": None, "ended_at": "now", "instance_id": 5}),
     ("delivery", "leased_has_time", {**LEASED, "leased_at": None}),
     ("delivery", "leased_is_counted", {**LEASED, "attempts": 0}),
+    ("delivery", "pending_has_further_tries", {"last_try": True}),
     ("delivery", "ended_has_time", {"state": "delivered", "due_at": None}),
     ("delivery", "ended_has_time", {"state": "dead", "due_at": None}),
     ("delivery", "ended_has_time", {"state": "cancelled", "due_at": None}),
@@ -141,6 +144,15 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("endpoint", "certificates_are_pem", {"ca_certificates": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----"}),
     ("endpoint", "client_certificate_has_key", {"client_certificate": "-----BEGIN CERTIFICATE-----"}),
     ("endpoint", "client_certificate_has_key", {"client_key": b"x", "client_key_id": "0123abcd"}),
+    ("endpoint", "circuit_known", {**OPEN, "circuit": "broken"}),
+    ("endpoint", "circuit_was_opened", {**OPEN, "opened_at": None}),
+    ("endpoint", "circuit_was_opened", {"opened_at": "now"}),
+    ("endpoint", "open_has_probe", {**OPEN, "probe_at": None}),
+    ("endpoint", "open_has_probe", {"probe_at": "now"}),
+    ("endpoint", "open_has_probe", {**RAMPING, "probe_at": "now"}),
+    ("endpoint", "ramping_has_limit", {**RAMPING, "ramp": None}),
+    ("endpoint", "ramping_has_limit", {**RAMPING, "ramp": 0}),
+    ("endpoint", "ramping_has_limit", {**OPEN, "ramp": 1}),
 ]
 
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
@@ -156,6 +168,10 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     *(("endpoint", {"events": events}) for events in (["*", "expense.*"], ["expense.created"], ["a.b.c.*"], ["A-1_b", "x"])),
     ("endpoint", {"url": "http://127.0.0.1:8080/?a=b#c", "timeout": "1 ms", "max_in_flight": 1}),
     ("instance", {"state": "dead", "ended_at": "now"}),
+    ("delivery", {**LEASED, "last_try": True}),
+    ("delivery", {"state": "cancelled", "due_at": None, "ended_at": "now", "last_try": True}),
+    ("endpoint", OPEN),
+    ("endpoint", RAMPING),
 ]
 
 
