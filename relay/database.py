@@ -62,6 +62,7 @@ SERVER_SETTINGS = {
 }
 # Longer than the server lets any statement take: then what stands between acknowledges and says nothing (a stalled pooler).
 ANSWER_WITHIN = 40.0
+WATCH_EVERY = 1.0
 # Connection (08), resources (53: a full disk, too many connections), operator and statement_timeout (57), the server's own
 # input and output (58), a standby or what is read-only (25006), idle_in_transaction_session_timeout (25P03).
 _LOST = re.compile(r"08|53|57|58|25006|25P03")
@@ -92,6 +93,8 @@ class Session:
         self._holds = holds
         self._patience = ANSWER_WITHIN if patience is None else patience
         self._was_made = False
+        self._deadline: float | None = None  # of the answer that is waited for
+        self._is_watched = False
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
         self._lock = asyncio.Lock()
 
@@ -114,25 +117,39 @@ class Session:
                 self._connection = await psycopg.AsyncConnection.connect(
                     self.dsn, autocommit=True, row_factory=dict_row, application_name=self.name, **cast(Any, CLIENT_SETTINGS)
                 )
-            with self.answering(self._connection):
+            with self.answering():
                 await self._configure(self._connection)
         return self._connection
 
     @contextlib.contextmanager
-    def answering(self, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    def answering(self) -> Iterator[None]:
         """Around what waits for the server: raises DatabaseLost also when no answer comes within ``patience``."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        timer = loop.call_at(deadline, end, connection)
+        deadline = self._deadline = time.monotonic() + self._patience
+        if not self._is_watched:
+            self._watch(self._patience)
         try:
             with translated(self._drop):
                 yield
         except DatabaseLost as lost:
-            if loop.time() < deadline:
+            if time.monotonic() < deadline:
                 raise
             raise DatabaseLost(f"no answer from Postgres within {self._patience:g} s ({self.purpose})") from lost
         finally:
-            timer.cancel()
+            self._deadline = None
+
+    def _watch(self, seconds: float) -> None:
+        """One timer goes on while statements follow each other: one for each would cost as much as five of them."""
+        self._is_watched = True
+        asyncio.get_running_loop().call_later(min(seconds, WATCH_EVERY), self._look_after)
+
+    def _look_after(self) -> None:
+        self._is_watched = False
+        if self._deadline is not None and self._connection is not None:
+            left = self._deadline - time.monotonic()
+            if left > 0:
+                self._watch(left)
+            else:
+                end(self._connection)
 
     async def _configure(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         connection.prepare_threshold = 2
@@ -156,7 +173,7 @@ class Session:
         return (await self.rows(name, params))[0]
 
     async def _rows(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[Row]:
-        with self.answering(connection):
+        with self.answering():
             cursor = await connection.execute(query(name), params)
             return await cursor.fetchall() if cursor.description else []
 
@@ -166,7 +183,7 @@ class Session:
             return await self._tuples(await self.connection(), name, params)
 
     async def _tuples(self, connection: psycopg.AsyncConnection[DictRow], name: str, params: Params) -> list[tuple[Any, ...]]:
-        with self.answering(connection):
+        with self.answering():
             cursor = connection.cursor(binary=True, row_factory=tuple_row)
             await cursor.execute(query(name), params)
             return await cursor.fetchall()
@@ -191,7 +208,7 @@ class Session:
 
     async def _together(self, connection: psycopg.AsyncConnection[DictRow], *statements: Statement) -> list[list[Row]]:
         """In one round trip, by libpq's pipeline mode; the rows of each."""
-        with self.answering(connection):
+        with self.answering():
             async with connection.pipeline():
                 cursors = [await connection.execute(_BY_ITSELF.get(name) or query(name), params) for name, params in statements]
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
@@ -202,9 +219,14 @@ class Session:
         if connection is not None:
             connection.pgconn.finish()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._lock.locked()
+
     def cut(self) -> None:
-        """Whoever waits for an answer on it gets DatabaseLost now; nobody else is told."""
-        if self._connection is not None and self._lock.locked():
+        """Whoever waits on it gets DatabaseLost now."""
+        if self._connection is not None:
             end(self._connection)
 
     async def close(self) -> None:

@@ -81,7 +81,7 @@ class Listener:
         """Listen until the session is lost (DatabaseLost); every so often ask whether it is still there."""
         connection = await self._session.connection()
         try:
-            with self._session.answering(connection):
+            with self._session.answering():
                 for channel in self._handlers:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self.listening.set()
@@ -89,12 +89,16 @@ class Listener:
                 with translated():
                     async for note in notifications(connection, CHECK_EVERY):
                         self._handlers[note.channel]()
-                with self._session.answering(connection):
+                with self._session.answering():
                     await connection.execute("SELECT 1")
         finally:
             self.listening.clear()
             await self._session.close()
         raise DatabaseLost("the listening session ended")
+
+    def cut(self) -> None:
+        """Hear nothing more."""
+        self._session.cut()
 
 
 class Doorbell:

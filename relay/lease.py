@@ -135,9 +135,10 @@ class Lease:
         await self._house.rows("lease.retire", {"instance": previous})
 
     def cut(self) -> None:
-        """Nobody waits any longer for what these sessions were asked."""
+        """The end of this id, on either side: nobody waits any longer for what these sessions were asked."""
         self._lost = True
         self._house.cut()
+        self._lock_session.cut()
 
     async def close(self) -> None:
         self._lost = True

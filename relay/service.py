@@ -134,7 +134,8 @@ class Relay:
             await loop()
         except (DatabaseLost, LeaseLost):
             tenure.cut()
-            self._record_session.cut()
+            if self._record_session.is_busy:
+                self._record_session.cut()
             await asyncio.sleep(CUT)
             raise
 

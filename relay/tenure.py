@@ -348,6 +348,7 @@ class Tenure:
     def cut(self) -> None:
         """Nobody waits any longer for what Postgres was asked: it may never answer."""
         self.lease.cut()
+        self._listener.cut()
         self._claim_session.cut()
         self._dispatch_session.cut()
 

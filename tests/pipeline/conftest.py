@@ -289,13 +289,14 @@ def waits_for_lock(connection: Connection, of: Connection) -> bool:
 
 ASLEEP = """
 SELECT count(*) FROM pg_stat_activity
- WHERE datname = current_database() AND application_name LIKE 'rowhook dispatch %' AND state = 'idle' AND query LIKE '%AS found%'
+ WHERE datname = current_database() AND application_name LIKE 'rowhook dispatch %' AND state = 'idle'
+   AND query !~ 'setval|virtualtransaction|probe'
    AND pg_sequence_last_value('rowhook.doorbell') > extract(epoch FROM clock_timestamp()) * 1000
 """
 
 
 def asleep(connection: Connection) -> bool:
-    """Whether a dispatcher has armed the bell and looked: only a ring wakes it now."""
+    """Whether a dispatcher has armed the bell and looked, or dispatched what little it was told of: only a ring wakes it now."""
     return bool(one(connection, ASLEEP))
 
 
