@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 ENOUGH_FOR_QUARTILES = 7
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": operator.le, ">=": operator.ge}
+_COMPARE: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 class Size(IntEnum):
@@ -30,7 +30,7 @@ class Bar:
     """What a figure should be: its value, or its ratio to the baseline."""
 
     of: Literal["value", "ratio"]
-    compare: Literal["<", "<=", ">="]
+    compare: Literal["<", "<=", ">", ">="]
     limit: float
 
     def __str__(self) -> str:
