@@ -12,10 +12,11 @@ from psycopg.rows import namedtuple_row
 
 from tests.torture import journal, wal
 from tests.torture.hooks import PATIENT
+from tests.torture.operating import rowhook
 from tests.torture.records import Attempt, Content, Delivery, Endpoint, Evidence, Held, Instance
 from tests.torture.sampler import Sampler
 from tests.torture.server_log import crashes
-from tests.torture.tables import canonical, loads
+from tests.torture.tables import SOURCES, canonical, loads
 from tests.torture.world import World
 from tests.torture.writers import Writers
 
@@ -50,6 +51,8 @@ Connection = psycopg.Connection[Any]
 
 def gather(world: World, writers: Writers, sampler: Sampler) -> Evidence:
     ended = time.time()
+    dsn = world.stage.cluster.dsn()
+    doctor = rowhook(dsn, "doctor", may_fail=True)["checks"]
     world.stage.keep_log()
     with world.stage.connect() as connection:
         log = wal.read(connection)
@@ -73,12 +76,19 @@ def gather(world: World, writers: Writers, sampler: Sampler) -> Evidence:
         errors=writers.errors,
         statements=writers.statements,
         undispatched=undispatched,
+        differing={source.name: _differing(dsn, source.name) for source in SOURCES},
+        examined=len(doctor),
+        ailments=[f"{finding['check']}: {finding['why']}" for finding in doctor if finding["verdict"] == "bad"],
         discarded=frozenset(ids[endpoint] for endpoint in world.hooks.discarded),
         ended=ended,
     )
 
 
 _QUERIES = {"events": EVENTS, "endpoints": ENDPOINTS, "deliveries": DELIVERIES, "attempts": ATTEMPTS, "instances": INSTANCES}
+
+
+def _differing(dsn: str, table: str) -> list[str]:
+    return [str(row) for row in rowhook(dsn, "verify", table, "--limit", "1000", may_fail=True)["differences"]]
 
 
 def _endpoint(row: Any, log: wal.Wal) -> Endpoint:

@@ -39,6 +39,8 @@ WELL = Evidence(
     sampled=[NOW + n / 5 for n in range(50)],
     held=[Held(NOW, 11, 1)],
     statements=2,
+    differing={"expenses": []},
+    examined=1,
     ended=NOW + 100,
 )
 

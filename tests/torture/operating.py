@@ -20,12 +20,12 @@ class CommandError(Exception):
     """A command refused for another reason than an absent database."""
 
 
-def rowhook(dsn: str, *arguments: str, stdin: str = "") -> Any:
-    """Run the command with --json; what it printed."""
+def rowhook(dsn: str, *arguments: str, stdin: str = "", may_fail: bool = False) -> Any:
+    """Run the command with --json; what it printed. ``may_fail``: exit 1 is an answer too."""
     deadline = time.monotonic() + WITHIN
     while True:
         done = _run(dsn, arguments, stdin)
-        if done.returncode == 0:
+        if done.returncode == 0 or (may_fail and done.returncode == 1 and done.stdout):
             return json.loads(done.stdout)
         if time.monotonic() > deadline or not _is_outage(done.stderr):
             raise CommandError(f"rowhook {' '.join(arguments)}: {done.stderr.strip()[-500:]}")

@@ -171,6 +171,9 @@ class Evidence:
     statements: int = 0
     undispatched: int = 0
     discarded: frozenset[int] = frozenset()  # endpoints that were resumed with --discard
+    differing: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by table: rows that rowhook verify names
+    examined: int = 0  # how many verdicts rowhook doctor gave, and which of them are bad
+    ailments: Sequence[str] = ()
     ended: float = 0.0
 
 

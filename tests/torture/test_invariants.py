@@ -37,8 +37,8 @@ def violated(evidence: Evidence) -> set[int]:
     return {number for number, check in CHECKS.items() if check(evidence).violations}
 
 
-def test_there_are_twelve_in_order():
-    assert list(CHECKS) == list(range(1, 13))
+def test_there_are_twelve_in_order_and_two_more():
+    assert list(CHECKS) == list(range(1, 15))
 
 
 def test_a_run_without_a_flaw_violates_none_and_each_has_checked_something():
@@ -381,3 +381,14 @@ def test_12_what_writers_heard(sqlstate: str | None, said: str, fault: str | Non
     faults = [Fault(fault, "*", NOW, NOW + 1)] if fault else []
     evidence = also(WELL, errors=[WriterError(NOW + 1, "w1", sqlstate, said)], faults=faults)
     assert violated(evidence) == ({12} if wrong else set())
+
+
+# --- 13 and 14 -----------------------------------------------------------------------------------------------
+
+
+def test_13_a_row_that_verify_names():
+    assert violated(replace(WELL, differing={"expenses": ["row 7"], "seats": []})) == {13}
+
+
+def test_14_what_doctor_finds_bad():
+    assert violated(replace(WELL, ailments=["bell: not heard"])) == {14}

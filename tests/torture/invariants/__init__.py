@@ -1,10 +1,11 @@
-"""The twelve invariants: each a pure function of the evidence, in the order and the words of its promise."""
+"""The twelve invariants, and two more: each a pure function of the evidence, in the words of its promise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests.torture.invariants.afterwards import doctor_content, tables_verified
 from tests.torture.invariants.attempts import numbered_without_gap, on_record, within_schedule
 from tests.torture.invariants.bodies import same_bytes_and_verified
 from tests.torture.invariants.leases import no_lease_of_the_dead
@@ -35,4 +36,6 @@ INVARIANTS = (
     Invariant(10, "after quiet, nothing is pending that should be sent", nothing_left),
     Invariant(11, "no duplicate but across a crash, a freeze, a partition, a lost answer", not_twice),
     Invariant(12, "writers never got an error from Rowhook", writers_unharmed),
+    Invariant(13, "rowhook verify accounts for every row", tables_verified),
+    Invariant(14, "rowhook doctor finds nothing bad", doctor_content),
 )
