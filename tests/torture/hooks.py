@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -93,9 +93,6 @@ class Hooks:
             self._process.kill()
             self._process.wait()
 
-    def present(self) -> Sequence[Hook]:
-        return [hook for hook in self.by_name.values() if hook.endpoint]
-
     def mood(self, name: str, mood: str) -> None:
         self._order(self.by_name[name], mood=mood)
 
@@ -134,8 +131,9 @@ class Hooks:
         """Everybody is well, and every endpoint active."""
         for hook in self.by_name.values():
             self._order(hook, mood="ok")
-        for hook in self.present():
-            rowhook(self.dsn, "endpoint", "resume", hook.endpoint)
+        for row in rowhook(self.dsn, "endpoint", "list"):
+            if row["state"] != "active":
+                rowhook(self.dsn, "endpoint", "resume", row["id"])
 
     def _new_secret(self, hook: Hook) -> str:
         secret = new_secret()

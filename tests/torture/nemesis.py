@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 import psycopg
 
 from tests.torture import faults_hook, faults_relay, faults_server
-from tests.torture.operating import CommandError
 from tests.torture.schedule import Step
 from tests.torture.world import World
 
@@ -72,8 +71,5 @@ class Nemesis:
             FAULTS[kind](self._world, step)
         except psycopg.Error:
             self._world.given_up[kind] += 1  # another fault took the server away: half a fault is one too
-        except CommandError as error:
-            if "no longer" not in str(error):
-                self._failed.append(error)
         except BaseException as error:
             self._failed.append(error)

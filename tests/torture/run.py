@@ -83,7 +83,8 @@ def _run(seconds: float, seed: int, say: Say, folder: Path) -> Run:
         for kind in KINDS:
             hooks.add(kind.name)
         fleet = enter(Fleet(stage.cluster.dsn(), stage.cluster.port, folder))
-        _wait(stage, lambda connection: _count(connection, LIVE) >= len(MEMBERS), START_WITHIN)
+        if not _wait(stage, lambda connection: _count(connection, LIVE) >= len(MEMBERS), START_WITHIN):
+            raise RuntimeError(f"not all relays have registered: {[log.read_text()[-500:] for log in fleet.logs()]}")
         world = World(stage, fleet, hooks)
         steps = schedule(seed, seconds, cast())
         say(f"seed {seed}: {len(steps)} faults in {seconds:.0f} s")
