@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import DictRow, dict_row, tuple_row
 
 from relay import config
 from relay.cli.output import pass_on
 from relay.config import Settings, duration
-from relay.database import connect_once
+from relay.database import UNPRUNED, connect_once
 from relay.errors import ConfigError
 from relay.keyring import Keyring
 from relay.migrations import applied_ids, problem
@@ -52,7 +53,9 @@ def connect(dsn: str, setting: str, wait: float = 0.0) -> Connection:
         psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         raise ConfigError(f"{setting} is not a connection string", "give postgresql://user:password@host:port/database") from None
-    return connect_once(dsn, setting, wait)
+    connection = connect_once(dsn, setting, wait)
+    connection.execute(sql.SQL("SELECT {}").format(UNPRUNED))
+    return connection
 
 
 def check_schema(connection: Connection) -> None:

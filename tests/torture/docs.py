@@ -21,7 +21,7 @@ def row(figures: Mapping[str, object], faults: Mapping[str, int]) -> Row:
     duplicates = figures["duplicates"]
     assert isinstance(duplicates, Mapping)
     return {
-        **{name: _number(figures[name]) for name in SUMMED if name in figures},
+        **{name: _number(figures[name]) for name in SUMMED if name != "faults"},
         "seed": str(figures["seed"]),
         "Postgres": str(figures["postgres"]),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
