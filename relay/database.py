@@ -60,7 +60,7 @@ SERVER_SETTINGS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-# From Postgres 18 on no partition is pruned while a statement runs: servers died of it in the claim, in perform_pruning_base_step,
+# From Postgres 18 on no partition is pruned while a statement runs: servers died of it, in the claim (perform_pruning_base_step),
 # the more so the more relays claimed at once. A row to be locked that has changed meanwhile is checked by a second copy of the
 # plan (EvalPlanQual), and what pruning works with is shared by both.
 UNPRUNED = sql.SQL(

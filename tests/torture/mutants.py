@@ -96,9 +96,14 @@ MUTANTS = (
         (
             (
                 "relay/flight.py",
-                "self._on_result(conclude(delivery, await self._attempt(delivery)))",
+                "outcome = await self._attempt(delivery)\n",
                 "self._on_result(conclude(delivery, Outcome(time.monotonic(), 0.0, 200)))\n"
-                "                    await self._attempt(delivery)",
+                "                    outcome = await self._attempt(delivery)\n",
+            ),
+            (
+                "relay/flight.py",
+                "                    self._on_result(conclude(delivery, outcome))\n",
+                "",
             ),
         ),
         ("tests/pipeline/test_retries.py::test_two_failures_then_success",),
