@@ -10,7 +10,8 @@ from tests.torture import docs
 
 FIGURES = {
     "seed": 7, "seconds": 360.0, "postgres": 18, "changes": 1000, "deliveries": 5000, "attempts": 6000, "lost": 3,
-    "dead letters": 2, "missed rings": 1, "of them unexplained": 0, "duplicates": {"crash": 2}, "violations": 0, "faults": {"kill": 2},
+    "dead letters": 2, "missed rings": 1, "of them unexplained": 0, "duplicates": {"crash": 2}, "violations": 0,
+    "faults": {"kill": 2},
 }  # fmt: skip
 
 
