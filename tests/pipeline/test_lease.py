@@ -234,6 +234,24 @@ def test_burying_waits_for_leases_that_are_being_made(
     assert one(conn, orphans) == 0
 
 
+@pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
+@pytest.mark.parametrize("name", ["claim.claim", "dispatch.live"])
+def test_a_beat_does_not_wait_for_leases_that_are_being_made(
+    conn: Connection, connect: Connect, instance: Callable[[], int], name: str, mutant: bool
+) -> None:
+    """1 A leases deliveries, which takes its time. 2 A beats. The mutant holds FOR SHARE: it would be taken for frozen."""
+    leasing, beating = connect(autocommit=False), connect()
+    parameters = {**NOTHING_BUSY, "instance": instance()} if name == "claim.claim" else {"instance": instance()}
+    run_text(leasing, statement(name, *([("FOR KEY SHARE", "FOR SHARE")] if mutant else [])), parameters)
+    beating.execute("SET lock_timeout = '200ms'")
+    beat = {"instance": 1001, "role": 1, "frozen_after": "7s"}
+    if mutant:
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            run(beating, "lease.beat", beat)
+    else:
+        assert run(beating, "lease.beat", beat)[0]["alive"]
+
+
 def test_a_relay_that_was_declared_dead_leases_nothing_more(
     conn: Connection, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery]
 ) -> None:
