@@ -173,7 +173,8 @@ def test_a_full_disk(
 
 def fill(connection: Connection) -> None:
     """Leave no room on the disk."""
-    connection.execute("CREATE TABLE filling (x text STORAGE PLAIN)")
+    connection.execute("CREATE TABLE filling (x text)")
+    connection.execute("ALTER TABLE filling ALTER x SET STORAGE PLAIN")
     for rows in (1000, 100, 1):
         with contextlib.suppress(psycopg.errors.DiskFull):
             while True:
