@@ -285,6 +285,15 @@ def test_11_a_fault_long_after_the_answer_is_no_reason():
     assert verdict(11, also(evidence, faults=[Fault("kill", "r1", NOW + 8, NOW + 8)])).violations
 
 
+def test_11_a_frozen_relay_may_come_last_of_all():
+    """Its first try was out, or nearly, when it froze; the second try was answered meanwhile."""
+    evidence = put(twice(), "requests", 0, received=NOW + 15.2, ended=NOW + 15.3)
+    evidence = also(evidence, faults=[Fault("freeze", "r1", NOW, NOW + 15)])
+    assert verdict(11, evidence).excused == {"freeze": 1}
+    assert verdict(11, put(evidence, "faults", 0, target="r2")).violations
+    assert verdict(11, put(evidence, "faults", 0, ended=NOW + 13)).violations
+
+
 def test_11_a_lost_answer_and_a_replay_are_reasons():
     assert verdict(11, put(twice(), "attempts", 0, status=None, error="timeout")).excused == {"lost answer": 1}
     assert verdict(11, put(twice(), "deliveries", 0, replayed=NOW + 1)).excused == {"replay": 1}

@@ -19,7 +19,7 @@ def not_at_two_relays(evidence: Evidence) -> Verdict:
     for first, second in _pairs(evidence):
         if second.received >= excuses.end(first) or excuses.instance(first) == excuses.instance(second):
             continue
-        if cause := excuses.cause(first, second.received):
+        if cause := _cause(excuses, first, second):
             excused[cause] += 1
         else:
             tries = f"attempts {first.attempt} and {second.attempt}"
@@ -39,13 +39,19 @@ def not_twice(evidence: Evidence) -> Verdict:
             excused["replay"] += 1
         elif row and row.error in UNHEARD:
             excused["lost answer"] += 1
-        elif cause := excuses.cause(first, second.received):
+        elif cause := _cause(excuses, first, second):
             excused[cause] += 1
         else:
             violations.append(
                 f"{first.delivery}: attempt {first.attempt} was answered, attempt {second.attempt} came; on record {row}"
             )
     return Verdict(len({request.delivery for request in evidence.requests}), violations, excused)
+
+
+def _cause(excuses: Excuses, first: Request, second: Request) -> str | None:
+    """Why the relay of the earlier try no longer had it when the later one was sent; a frozen one may come last of all."""
+    earlier, later = sorted((first, second), key=lambda request: request.attempt)
+    return excuses.cause(earlier, later.received)
 
 
 def _pairs(evidence: Evidence) -> Iterator[tuple[Request, Request]]:
