@@ -106,6 +106,43 @@ MAY = {
         "rowhook.public_id(text,timestamp with time zone,bigint,smallint)": "EXECUTE",
     },
 }
+# What no role has to do with: it is for who migrates, captures or verifies. Whatever is new in the schema belongs here or in MAY,
+# in sql/0011-roles.sql and in the table of docs/security.md.
+FOR_WHO_MIGRATES = {
+    *("capture", "capture_id_seq", "event_id_seq", "endpoint_id_seq", "delivery_id_seq", "capture_failure_id_seq"),
+    *(
+        "begun",
+        "body_sql",
+        "capture_ddl",
+        "capture_is_whole",
+        "capture_mode",
+        "capture_owner",
+        "capture_plan",
+        "captured_columns",
+    ),
+    *("check_columns", "check_source", "check_verifiable", "columns_of", "compared", "drop_ddl", "function_sql", "insert_sql"),
+    *("give_to_capture_owner", "grant_record_to_relay", "grant_to_roles", "join_capture_role", "make_role", "set_up_roles"),
+    *(
+        "json_casts",
+        "keep_tenant",
+        "key_of",
+        "key_sql",
+        "log_of",
+        "mark_horizon",
+        "old_key",
+        "payload_sql",
+        "readable",
+        "side_sql",
+    ),
+    *("singular", "table_label", "tenant_sql", "told_sql", "trigger_names", "uncapture", "update_sql", "verify", "verify_sql"),
+    *("emit", "refuse"),  # an application's, by grants of its own: docs/security.md has them
+}
+OBJECTS = """
+SELECT c.relname FROM pg_class AS c
+ WHERE c.relnamespace = 'rowhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT c.relispartition
+UNION SELECT p.proname FROM pg_proc AS p
+ WHERE p.pronamespace = 'rowhook'::regnamespace AND p.proname !~ '^capture_([0-9]+_[a-z]+|probe)$'
+"""
 # Its own functions it may of course redefine; as it cannot log in, and nobody but who migrates is a member, nobody does.
 OWNS = {"rowhook_capture": ["ALTER FUNCTION rowhook.capture_probe() RESET ALL"]}
 
@@ -148,6 +185,15 @@ def test_a_role_may_do_what_it_is_for_and_nothing_else(
     may |= {name: "EXECUTE" for name, may_call in conn.execute(FUNCTIONS, [me.info.user]).fetchall() if may_call}
     assert {name: what for name, what in may.items() if what} == MAY[role]
     assert {"expenses", "users", "rowhook.secret", "_yoyo_migration"} <= may.keys(), "the application's tables were tried too"
+
+
+def test_whatever_is_in_the_schema_has_its_place_in_the_table_of_the_docs(conn: Connection) -> None:
+    there = {name for (name,) in conn.execute(OBJECTS)}
+    table = DOCS.read_text().partition("## Roles in the database")[2].partition("\n\nThe views show")[0].partition("| is for")[2]
+    told = set(re.findall(r"`([a-z_]+)`", table)) - {"xid", "rung_at", "migration_id", "_yoyo_migration"}
+    has_grants = {re.sub(r"^rowhook\.|\(.*", "", name) for may in MAY.values() for name in may}
+    assert told == {name for name in has_grants if not re.fullmatch("capture_(probe|[0-9]+_.*)", name)}
+    assert there == told | FOR_WHO_MIGRATES, "what is new has its rights in the docs, and in MAY; or none, and is named here"
 
 
 @pytest.mark.parametrize("role", MAY)
