@@ -3,7 +3,7 @@
 # make check   formatting, lint, types, and who may import whom
 # make bench   all benchmarks, a quick size each, in some twelve minutes; rewrites the tables of docs/performance.md
 # make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
-# make audit   the locked packages against the database of known weaknesses, which it asks for on the network
+# make audit   the locked packages against the database of known weaknesses, on the network; fails where it can't be asked
 # make lock    write requirements/ anew after pyproject.toml has changed; make lock LOCK=--upgrade: with the newest versions
 # make torture  writers, relays and receivers under a nemesis, for ten minutes (SECONDS=60 SEED=7); docs/reliability.md
 # make mutants  rules put out of force by hand, each of which a named test must notice
@@ -57,7 +57,7 @@ bench-full: .venv/.installed-dev
 	$(BIN)/python -m benchmarks --full --write-docs $(BENCH)
 
 audit: .venv/tools/.installed
-	.venv/tools/bin/pip-audit --require-hashes --disable-pip --progress-spinner off $(AUDIT) -r requirements/dev.txt -r requirements/tools.txt
+	.venv/tools/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off $(AUDIT) -r requirements/dev.txt -r requirements/tools.txt
 
 lock: .venv/tools/.installed
 	@for lock in $(LOCKS); do $(MAKE) --no-print-directory lock-$$lock || exit 1; done
