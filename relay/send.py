@@ -16,7 +16,7 @@ from relay.identity import Identity
 from relay.model import Outcome
 
 MOST_READ = 64 * 1024  # of an answer's body; the status counts, the rest is left unread
-MOST_RAW = 8 * MOST_READ  # of it with its chunk headers, however small the chunks
+MOST_RAW = 2 * MOST_READ  # of it with its chunk headers, however small the chunks
 EXCERPT = 4 * 1024  # of what was read, kept on record
 MOST_HEADERS = 16 * 1024  # of an answer's headers in all, names and values
 MOST_FIELDS = 128

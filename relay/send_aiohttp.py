@@ -112,7 +112,7 @@ class AiohttpTransport:
                 time.monotonic() - started,
                 status_code=status,
                 error_class=error_class,
-                error=describe(error, timeout),
+                error=_described(error, timeout),
                 stale=error_class is ErrorClass.RESET and status is None and handler is not None and handler.reused,
             )
         finally:
@@ -145,6 +145,7 @@ class AiohttpTransport:
             max_line_size=MOST_HEADERS,
             max_field_size=MOST_HEADERS,
             max_headers=MOST_FIELDS,
+            read_bufsize=MOST_READ // 4,
         )
         if handler.transport is None:
             raise aiohttp.ServerDisconnectedError
@@ -224,6 +225,15 @@ def error_class_of(error: BaseException) -> ErrorClass:
         if isinstance(error, kinds):
             return error_class
     return ErrorClass.INTERNAL
+
+
+def _described(error: Exception, timeout: float) -> str:
+    """aiohttp's own text of what a proxy answered has the proxy's URL in it, and that its password."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return one_line(f"the proxy answered {error.status} {error.message}")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return one_line(f"the answer is not HTTP: {error.message}")
+    return describe(error, timeout)
 
 
 def _says_too_much(message: str) -> bool:

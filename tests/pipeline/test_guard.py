@@ -370,6 +370,25 @@ async def test_a_proxy_is_a_choice(kind: str, monkeypatch: pytest.MonkeyPatch, t
         assert (len(proxy.requests), len(server.requests), trap.connections) == (2, 1, 0)
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who?\r\ncontent-length: 0\r\n\r\n", b"garbage\r\n\r\n", b""])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxys_password_is_in_no_outcome(scheme: str, answer: bytes) -> None:
+    """What goes on record is for whoever may read attempts."""
+
+    def proxy(connection: RawConnection) -> None:
+        connection.head()
+        connection.send(answer)
+
+    with RawServer(proxy) as server:
+        given = f"http://operator:opensesame@127.0.0.1:{server.port}"
+        through = transport(load(ROWHOOK_PROXY=given, ROWHOOK_ALLOW_HTTP="1"))
+        await through.open()
+        outcome = await post(through, f"{scheme}://hook.example/")
+        await through.close()
+    assert outcome.error and server.connections
+    assert "opensesame" not in str(outcome) and "b3BlbnNlc2FtZQ" not in str(outcome)
+
+
 def tunnel(through: RawConnection) -> None:
     """A proxy's CONNECT, to a server on this machine whatever the name."""
     named = through.head().split()[1]
