@@ -1,9 +1,10 @@
 """Whether hostile receivers harm the others: 10 healthy endpoints, with and without all of benchmarks/hostile_receivers.py.
 
 The hostile ones get events of their own: a backlog first, so that whoever hangs holds all that it can get; then one each every
-half second, with the retries that come of them, while the healthy ones' backlog is delivered and timed. The rate is that of the
-healthy ones: from their first request until all of theirs are recorded. The baseline is another relay, on a database of its own,
-with those alone. Memory is the relay's peak above what was resident when the hostile ones came; by then it had delivered one such
+two seconds, with the retries that come of them, while the healthy ones' backlog is delivered and timed. Time begins some seconds
+after the hostile backlog: what comes of that by then are hanging requests, retries and probes. The rate is that of the healthy
+ones: from their first request until all of theirs are recorded. The baseline is another relay, on a database of its own, with
+those alone. Memory is the relay's peak above what was resident when the hostile ones came; by then it had delivered one such
 backlog of the healthy ones. Sockets are counted once the hostile endpoints are paused, and timeouts and idle times are over.
 """
 
@@ -32,7 +33,8 @@ EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 2000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
 WARM_UP = 40
 JAM = {Size.TINY: 2, Size.QUICK: 30, Size.NORMAL: 30, Size.FULL: 30}
-TRICKLE = 0.5  # seconds between events of theirs
+TRICKLE = 2.0  # seconds between events of theirs
+SETTLE = {Size.TINY: 1.0, Size.QUICK: 12.0, Size.NORMAL: 12.0, Size.FULL: 30.0}
 TIMEOUT = 15.0  # the default
 GONE_WITHIN = TIMEOUT + IDLE + 15.0
 
@@ -91,7 +93,8 @@ def _once(size: Size, transport: str, *, hostile: bool, count_sockets: bool) -> 
         with server.connect(database) as connection:
             add_endpoints(connection, [(f"{receiver.url}{number}", ["bench.*"]) for number in range(HEALTHY)], "healthy")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        urls = stack.enter_context(program("hostile_receivers", str(folder))).split()
+        beside = stack.enter_context(contextlib.ExitStack())
+        urls = beside.enter_context(program("hostile_receivers", str(folder))).split()
         settings = {"ROWHOOK_TRANSPORT": transport, "SSL_CERT_FILE": str(folder / "ca.pem")}
         warm_up, backlog = events("bench.done", WARM_UP, HEALTHY), events("bench.done", EVENTS[size], HEALTHY)
         relay = stack.enter_context(warm_relay(server, database, receiver, warm_up, 1, **settings))
@@ -105,14 +108,16 @@ def _once(size: Size, transport: str, *, hostile: bool, count_sockets: bool) -> 
         added = (max(relay.process.memory(), relay.process.peak_memory()) - before) / MEGABYTE
         with server.connect(database) as connection:
             connection.execute(PAUSE)
-        ports = {urlsplit(url).port or 0 for url in urls}
-        return Once(rate, added, _left(relay, ports) if count_sockets else 0)
+        left = _left(relay, {urlsplit(url).port or 0 for url in urls}) if count_sockets else 0
+        beside.close()  # before the relay, which otherwise waits for those that hang
+        return Once(rate, added, left)
 
 
 def _beside_the_hostile(server: Server, database: str, relay: WarmRelay, size: Size) -> float:
     with server.connect(database) as connection:
         connection.execute(EMIT.encode(), {"number": JAM[size]})
     relay.wait(UNTRIED)
+    time.sleep(SETTLE[size])
     with _trickling(server, database):
         return relay.drain(events("bench.done", EVENTS[size], HEALTHY), UNFINISHED).rate
 

@@ -103,20 +103,22 @@ class Flight:
     async def _deliver_on(self, first: Delivery) -> None:
         delivery: Delivery | None = first
         while delivery is not None:
-            timed_out = False
+            timed_out = answered = False
             try:
                 if self._may_send(delivery):
                     if (known := self._known[delivery.endpoint.id]) is not delivery.endpoint:
                         delivery = delivery._replace(endpoint=known)
                     outcome = await self._attempt(delivery)
-                    timed_out = hung(outcome)
+                    timed_out, answered = hung(outcome), outcome.status_code is not None
                     self._on_result(conclude(delivery, outcome))
                 else:
                     self.lanes.settled(delivery)
                     self.unsent.append(delivery)
             finally:
-                self.lanes.landed(delivery, keeps_place=timed_out)
+                widened = self.lanes.landed(delivery, keeps_place=timed_out, answered=answered)
             delivery = self.lanes.next()  # who landed made room for one
+            if widened:
+                self._start()
 
     async def _attempt(self, delivery: Delivery) -> Outcome:
         """One request. What can't be composed marks its own delivery and stops nobody else's."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 
-from relay.model import Delivery
+from relay.model import Delivery, Endpoint
+
+FEW = 4  # in flight to an endpoint that is doubted, or a 64th of all
 
 
 class Lanes:
@@ -14,10 +16,16 @@ class Lanes:
     ``most`` bounds the requests in flight in all, each endpoint's ``max_in_flight`` its own. A delivery is outstanding
     from offer() until settled(): waiting, in flight, or with a result not yet recorded. ``size`` is what the outstanding ones'
     events hold, in bytes of JSON.
+
+    An endpoint that has answered nothing yet, or whose last request timed out, is *doubted*: few of its requests are in flight
+    until one is answered. So whoever hangs holds little from the beginning on; whoever answers has all it may after that.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._few = max(FEW, most // 64)
+        self._answered: set[int] = set()
+        self.doubted: set[int] = set()  # of those that had something here
         self._lanes: dict[int, deque[Delivery]] = {}
         self._ready: deque[int] = deque()
         self._flying: Counter[int] = Counter()
@@ -31,6 +39,15 @@ class Lanes:
         """Outstanding deliveries per endpoint."""
         return self._busy
 
+    @property
+    def waiting_in_doubt(self) -> int:
+        """How many wait for endpoints that are doubted."""
+        return sum(len(self._lanes.get(endpoint, ())) for endpoint in self.doubted)
+
+    def width(self, endpoint: Endpoint) -> int:
+        """How many of its requests may be in flight now."""
+        return endpoint.max_in_flight if endpoint.id in self._answered else min(endpoint.max_in_flight, self._few)
+
     def offer(self, delivery: Delivery) -> None:
         """Queue a claimed delivery."""
         endpoint = delivery.endpoint.id
@@ -39,6 +56,8 @@ class Lanes:
             self._lanes[endpoint] = lane = deque()
             self._ready.append(endpoint)
         lane.append(delivery)
+        if endpoint not in self._answered:
+            self.doubted.add(endpoint)
         self._busy[endpoint] += 1
         self.outstanding += 1
         if not delivery.event.holders:
@@ -57,7 +76,7 @@ class Lanes:
         for _ in range(len(self._ready)):
             endpoint = self._ready.popleft()
             lane = self._lanes[endpoint]
-            if self._flying[endpoint] >= lane[0].endpoint.max_in_flight:
+            if self._flying[endpoint] >= self.width(lane[0].endpoint):
                 self._ready.append(endpoint)
                 continue
             delivery = lane.popleft()
@@ -70,11 +89,23 @@ class Lanes:
             return delivery
         return None
 
-    def landed(self, delivery: Delivery, *, keeps_place: bool = False) -> None:
-        """Its request has ended; it may keep its place among those of its endpoint for a while."""
+    def landed(self, delivery: Delivery, *, keeps_place: bool = False, answered: bool = False) -> bool:
+        """Its request has ended; one that timed out keeps its place among those of its endpoint for a while.
+
+        Returns whether there is room for more than one other in its place: the endpoint is doubted no longer.
+        """
         self.in_flight -= 1
-        if not keeps_place:
-            self.gave_place(delivery)
+        endpoint = delivery.endpoint.id
+        if keeps_place:
+            self._answered.discard(endpoint)
+            self.doubted.add(endpoint)
+            return False
+        self.gave_place(delivery)
+        if not answered or endpoint in self._answered:
+            return False
+        self._answered.add(endpoint)
+        self.doubted.discard(endpoint)
+        return True
 
     def gave_place(self, delivery: Delivery) -> None:
         _decrease(self._flying, delivery.endpoint.id)

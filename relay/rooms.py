@@ -1,7 +1,8 @@
 """How much more work this relay takes on: enough to keep its requests going, bounded by number and by bytes.
 
 An endpoint may have here what may be in flight, and as many again that wait or are not recorded yet; or, where it is quick, what
-it takes in a tenth of a second (pace.py), so that statements are large and few. Source: mechanisms "Rules" 2.
+it takes in a tenth of a second (pace.py), so that statements are large and few; or, while it is doubted (lanes.py), little.
+Source: mechanisms "Rules" 2.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ class Rooms:
         """What there is now."""
         now = time.monotonic()
         ahead, busy = self._pace.ahead(now), self._lanes.busy
-        left = {e: max(0, self._reach(self._directory.known[e], ahead) - busy.get(e, 0)) for e in busy.keys() | ahead.keys()}
-        capacity = max(0, self._limit(now) - self._lanes.outstanding)
+        some = busy.keys() | ahead.keys() | (self._lanes.doubted & self._directory.known.keys())
+        left = {e: max(0, self._reach(self._directory.known[e], ahead) - busy.get(e, 0)) for e in some}
+        capacity = max(0, self._limit(now) - self._taken())
         return Room(capacity, self._endpoint_room, left, max(0, self._most_bytes - self._lanes.size))
 
     def is_roomy(self) -> bool:
         """Whether a quarter of it is free, of number and bytes: work is claimed in batches, not one by one."""
         limit = self._limit(time.monotonic())
-        return limit - self._lanes.outstanding >= max(1, limit // 4) and self._lanes.size * 4 <= self._most_bytes * 3
+        return limit - self._taken() >= max(1, limit // 4) and self._lanes.size * 4 <= self._most_bytes * 3
 
     def is_crowded(self) -> bool:
         """Whether every known endpoint has less than a quarter of its room left."""
@@ -62,8 +64,13 @@ class Rooms:
     def _limit(self, now: float) -> int:
         return self._most + self._pace.ahead_in_all(now)
 
-    @staticmethod
-    def _reach(endpoint: Endpoint, ahead: dict[int, int]) -> int:
+    def _taken(self) -> int:
+        """What is outstanding; what waits for endpoints that may hang takes nobody's room, up to as much again in all."""
+        return self._lanes.outstanding - min(self._lanes.waiting_in_doubt, self._most)
+
+    def _reach(self, endpoint: Endpoint, ahead: dict[int, int]) -> int:
+        if endpoint.id in self._lanes.doubted:
+            return 2 * self._lanes.width(endpoint)
         return endpoint.max_in_flight + max(endpoint.max_in_flight, ahead.get(endpoint.id, 0))
 
 

@@ -39,6 +39,22 @@ def test_hanging_and_refusing_endpoints_do_not_hold_up_a_healthy_one(
     assert amounts(arrived) == dict.fromkeys(range(600), 1)
 
 
+def test_a_dozen_hanging_endpoints_leave_room_from_the_beginning(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int
+) -> None:
+    """Before the first timeout: by their quarters of what may be in flight, and of what may wait, four would have taken all."""
+    for number in range(12):
+        receiver.answer(f"/hanging/{number}", hanging)
+        add_hook(receiver.url(f"/hanging/{number}"), timeout="8s", retry_schedule=["1h"])
+    add_hook(receiver.url("/healthy"))
+    relays(ROWHOOK_MAX_IN_FLIGHT="64")
+    for start in range(0, 200, 20):
+        spend(conn, user_id, range(start, start + 20))
+    arrived = receiver.wait_for(200, timeout=40, path="/healthy")
+    assert one(conn, "SELECT count(*) FROM rowhook.attempt WHERE error_class = 'timeout'") == 0
+    assert amounts(arrived) == dict.fromkeys(range(200), 1)
+
+
 def test_a_tenants_endpoint_gets_only_its_tenants_events(
     relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int
 ) -> None:

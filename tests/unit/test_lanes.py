@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.lanes import Lanes
+from relay.lanes import FEW, Lanes
 from relay.model import Delivery
 from tests.unit.making import a_delivery, an_endpoint
 
@@ -37,6 +37,29 @@ def test_no_endpoint_has_more_in_flight_than_it_may() -> None:
     assert ids(lanes.take()) == []
     lanes.landed(first[0])
     assert ids(lanes.take()) == [3]
+
+
+def test_few_are_in_flight_to_an_endpoint_until_it_answers_and_again_after_a_timeout() -> None:
+    """1 Nothing heard: few. 2 An answer: all it may. 3 A timeout: few again, once those that are out have landed."""
+    lanes = offered(100, *[1] * 40, max_in_flight=10)
+    first = list(lanes.take())
+    assert len(first) == FEW
+    assert not lanes.landed(first[0]), "it was refused, for instance"
+    first = [*first[1:], *lanes.take()]
+    assert len(first) == FEW
+    assert lanes.landed(first[0], answered=True), "there is room for more than one other"
+    rest = list(lanes.take())
+    assert len(rest) == 10 - (FEW - 1)
+    assert not lanes.landed(rest[0])
+    assert len(list(lanes.take())) == 1
+    lanes.landed(rest[1], keeps_place=True)
+    lanes.gave_place(rest[1])
+    assert list(lanes.take()) == []
+    for delivery in (*first[1:], *rest[2:]):
+        lanes.landed(delivery, keeps_place=True)
+        lanes.gave_place(delivery)
+    assert len(list(lanes.take())) == FEW - 1, "one is out still"
+    assert lanes.doubted == {1}
 
 
 def test_no_more_are_in_flight_than_in_all_may_be() -> None:

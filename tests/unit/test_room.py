@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.config import Settings, load
 from relay.directory import Defaults, Directory
 from relay.keyring import Keyring
-from relay.lanes import Lanes
+from relay.lanes import FEW, Lanes
 from relay.model import Delivery, Endpoint, Result, State
 from relay.pace import AHEAD, MEMORY, Pace
 from relay.record import array, texts
@@ -39,6 +39,15 @@ class Here:
         for delivery in deliveries:
             self.lanes.offer(delivery)
 
+    def hear_from(self, endpoint: Endpoint, *, timed_out: bool = False) -> None:
+        """One request of it, and how that ends."""
+        self.offer(a_delivery(1000, endpoint))
+        (delivery,) = self.lanes.take()
+        self.lanes.landed(delivery, keeps_place=timed_out, answered=not timed_out)
+        self.lanes.settled(delivery)
+        if timed_out:
+            self.lanes.gave_place(delivery)
+
 
 def test_room_is_twice_what_may_be_in_flight() -> None:
     room = Here(max_in_flight="40").rooms.room()
@@ -48,6 +57,7 @@ def test_room_is_twice_what_may_be_in_flight() -> None:
 def test_what_is_outstanding_takes_room_in_all_and_of_its_endpoint() -> None:
     endpoint = an_endpoint(1, max_in_flight=3)
     here = Here(endpoint, max_in_flight="40")
+    here.hear_from(endpoint)
     here.offer(*(a_delivery(n, endpoint) for n in range(5)))
     room = here.rooms.room()
     assert (room.capacity, dict(room.left)) == (75, {1: 1})
@@ -58,10 +68,29 @@ def test_what_is_outstanding_takes_room_in_all_and_of_its_endpoint() -> None:
     assert here.rooms.has_full(here.rooms.room())
 
 
+def test_what_waits_for_endpoints_that_may_hang_takes_nobodys_room() -> None:
+    """Up to as much again in all; and of one that timed out little is claimed until it answers."""
+    silent, well = an_endpoint(1, max_in_flight=100), an_endpoint(2, max_in_flight=10)
+    here = Here(silent, well, max_in_flight="40")
+    here.hear_from(well)
+    here.offer(*(a_delivery(n, silent) for n in range(100)))
+    assert len(list(here.lanes.take())) == FEW
+    assert here.rooms.room().capacity == 80 - (100 - 80), "80 of what waits are forgiven"
+    here.hear_from(well)
+    assert here.rooms.is_roomy()
+
+    here = Here(silent, well, max_in_flight="40")
+    here.hear_from(silent, timed_out=True)
+    assert dict(here.rooms.room().left) == {1: 2 * FEW}
+    here.hear_from(silent)
+    assert dict(here.rooms.room().left) == {}
+
+
 def test_a_quick_endpoint_is_claimed_ahead_for_and_a_slow_one_is_not() -> None:
     quick, slow = an_endpoint(1, max_in_flight=10), an_endpoint(2, max_in_flight=10)
     here = Here(quick, slow, max_in_flight="40")
     delivery = a_delivery(1, quick)
+    here.hear_from(slow)
     here.offer(a_delivery(2, slow))
     here.rooms.recorded([Result(delivery, an_outcome(200), State.DELIVERED)] * 1000)
     room = here.rooms.room()
