@@ -60,6 +60,7 @@ UPDATE rowhook.instance AS i SET state = 'dead', ended_at = clock_timestamp() FR
 SELECT count(pg_terminate_backend(a.pid)) AS ended
   FROM pg_stat_activity AS a
  WHERE a.datname = current_database() AND a.application_name = ANY (%(names)s)
+   AND pg_has_role(a.usesysid, 'USAGE')  -- a stronger role's are not ours to end: asking would be an error
 
 -- name: forget
 -- Dead instances of long ago, once nothing is leased to them.

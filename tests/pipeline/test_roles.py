@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from relay.database import application_name
+from relay.lease import Lease, tag
 from tests.cluster import Cluster
-from tests.conftest import Connection
-from tests.pipeline.conftest import AddHook, amounts, attempts_of, one, spend, states
+from tests.conftest import Connect, Connection
+from tests.pipeline.conftest import AddHook, amounts, attempts_of, one, run, spend, states
 from tests.pipeline.relays import ROOT, LocalRelay, environment, eventually
 from tests.receiver import Receiver
 
@@ -89,6 +91,22 @@ def rowhook(sender: str) -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+async def test_sessions_of_a_stronger_role_are_not_its_to_end(sender: str, conn: Connection, connect: Connect) -> None:
+    """1 A, a superuser's, is silent but holds its lock. 2 B finds it frozen, can't end it, and goes on."""
+    frozen = 4711
+    held = connect(application_name=application_name("lease", tag(frozen)))
+    run(held, "lease.take_lock", {"instance": frozen})
+    run(held, "lease.register", {"instance": frozen, "name": "A"})
+    conn.execute("UPDATE rowhook.instance SET beat_at = now() - interval '1 minute'")
+    lease = Lease(sender, sender, "B")
+    await lease.register()
+    report = await lease.beat()
+    assert report.frozen == (frozen,)
+    assert not await lease.tend(report)
+    assert held.execute("SELECT 1").fetchone() == (1,)
+    await lease.close()
 
 
 def test_the_commands_beside_it_work_too(finmind: str, rowhook: Callable[..., subprocess.CompletedProcess[str]]) -> None:
