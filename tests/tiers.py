@@ -34,11 +34,17 @@ class Tier:
 
 
 def _on_path(command: str) -> Callable[[], bool]:
-    return lambda: shutil.which(command) is not None
+    return lambda: found(command) is not None
+
+
+def found(command: str) -> str | None:
+    """Debian puts daemons where only root looks."""
+    return shutil.which(command, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 
 
 TIERS = (
     Tier("node", "JavaScript examples of the docs", _on_path("node"), "apt-get install nodejs"),
+    Tier("pgbouncer", "PgBouncer in between", _on_path("pgbouncer"), "apt-get install pgbouncer"),
     Tier("compose", "compose files", _on_path("docker-compose"), "apt-get install docker-compose"),
     Tier(
         "postgres15",

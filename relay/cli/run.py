@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from relay import captures, config, logging_setup
+from relay import captures, config, logging_setup, owners
 from relay.cli.ending import DONE, FAILED
 from relay.cli.session import Connection, check_schema, connect, connect_wait, settings
 from relay.config import MOST_PROCESSES, Settings
@@ -80,6 +80,7 @@ def check(given: Settings) -> None:
     with connect(given.database_url, "DATABASE_URL", wait) as connection:
         check_schema(connection)
         check_keys(given, connection)
+        owners.ensure(given, connection)
     if given.admin_url and given.captures:
         connect(given.admin_url, "ROWHOOK_ADMIN_URL", wait).close()
     if given.listen_url:

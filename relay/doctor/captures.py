@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from relay.database import Row
 from relay.doctor.finding import Finding, bad, counted, ok, warning
+from relay.owners import wrong
 
 SET_UP_ROLES = """psql "$ROWHOOK_ADMIN_URL" -c 'SELECT rowhook.set_up_roles()'"""
 
@@ -54,21 +55,16 @@ def _failures(row: Row) -> Finding | None:
     return warning(f"uncaptured writes to {row['table']}", why, f"rowhook verify {row['table']} lists the rows")
 
 
-def judge_owners(rows: Iterable[Row]) -> Finding:
+def judge_owners(rows: Sequence[Row], wanted: str) -> Finding:
     """Trigger functions run with their owner's rights, inside the writer's transaction."""
     check = "owner of trigger functions"
     for row in rows:
-        if row["lacks"]:
-            why = f"they belong to {row['owner']}, which lacks {', '.join(row['lacks'])}: captured writes fail"
+        if why := wrong(row):
+            return bad(check, f"{why} (a restore does that)", SET_UP_ROLES)
+        if row["owner"] != wanted:
+            why = f"{counted(row['functions'], 'function')} belong to {row['owner']}, not to {wanted}, which can do nothing else"
             return bad(check, why, SET_UP_ROLES)
-        if row["owner"] != row["wanted"] or row["is_superuser"]:
-            power = ", a superuser" if row["is_superuser"] else ""
-            why = (
-                f"{counted(row['functions'], 'function')} belong to {row['owner']}{power} (a restore does that): "
-                "what owners of captured tables defined runs with its rights"
-            )
-            return bad(check, why, SET_UP_ROLES)
-    return ok(check, f"they belong to {', '.join(row['owner'] for row in rows)}, which may do what they need")
+    return ok(check, f"they belong to {wanted}, which may do what they need")
 
 
 def judge_log(facts: Row) -> list[Finding]:

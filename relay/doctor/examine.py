@@ -122,7 +122,10 @@ def _checked(findings: Iterator[tuple[str, Callable[[], Finding | Sequence[Findi
 
 def _captures(ask: Ask, relay_role: str) -> Iterator[tuple[str, Callable[[], Finding | Sequence[Finding]]]]:
     yield "rights of relays", lambda: relays.judge_rights(relay_role, ask("doctor.relay_lacks", role=relay_role)[0]["lacks"])
-    yield "owner of trigger functions", lambda: captures.judge_owners(ask("doctor.owners"))
+    yield (
+        "owner of trigger functions",
+        lambda: captures.judge_owners(ask("owners.of_functions"), ask("doctor.capture_owner")[0]["wanted"]),
+    )
     yield "captures", lambda: _judged_captures(ask)
     yield "ids of events", lambda: captures.judge_log(ask("doctor.log")[0])
 

@@ -21,20 +21,9 @@ SELECT q.seqcache AS cache, c.system_identifier <> s.system_identifier AS renumb
   FROM pg_sequence AS q, rowhook.cursor AS c, pg_control_system() AS s
  WHERE q.seqrelid = pg_get_serial_sequence('rowhook.event', 'id')::regclass
 
--- name: owners
--- Trigger functions that don't belong to the role without power, and what that role lacks. Who asks must be one that captures.
-SELECT o.owner, o.is_superuser, rowhook.capture_owner() AS wanted, o.functions,
-       array_remove(ARRAY[
-           CASE WHEN NOT has_schema_privilege(o.owner, 'rowhook', 'USAGE') THEN 'USAGE on schema rowhook' END,
-           CASE WHEN NOT has_table_privilege(o.owner, 'rowhook.event', 'INSERT') THEN 'INSERT on rowhook.event' END,
-           CASE WHEN NOT has_table_privilege(o.owner, 'rowhook.capture_failure', 'INSERT') THEN 'INSERT on rowhook.capture_failure' END,
-           CASE WHEN NOT has_sequence_privilege(o.owner, 'rowhook.doorbell', 'SELECT') THEN 'SELECT on rowhook.doorbell' END,
-           CASE WHEN NOT has_function_privilege(o.owner, 'rowhook.ring()', 'EXECUTE') THEN 'EXECUTE on rowhook.ring()' END,
-           CASE WHEN NOT has_function_privilege(o.owner, 'rowhook.changed(json, json)', 'EXECUTE') THEN 'EXECUTE on rowhook.changed(json, json)' END
-       ], NULL) AS lacks
-  FROM (SELECT r.rolname AS owner, r.rolsuper AS is_superuser, count(*) AS functions
-          FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner
-         WHERE p.pronamespace = 'rowhook'::regnamespace AND p.prosecdef GROUP BY 1, 2) AS o ORDER BY 1
+-- name: capture_owner
+-- Who asks must be one that captures.
+SELECT rowhook.capture_owner() AS wanted
 
 -- name: relay_lacks
 -- What the relay's own role may not do.
@@ -84,9 +73,9 @@ UNION ALL
 SELECT 'prepared', x.gid, x.owner::text, '', 'prepared', extract(epoch FROM clock_timestamp() - x.prepared)::float8
   FROM pg_prepared_xacts AS x
  WHERE x.database = current_database()
-   AND EXISTS (SELECT FROM pg_locks AS l
-                WHERE l.locktype = 'relation' AND l.relation = 'rowhook.event'::regclass AND l.mode = 'RowExclusiveLock'
-                  AND l.pid IS NULL AND l.transactionid IS NULL AND l.virtualtransaction = '-1/' || x.transaction::text)
+   AND EXISTS (SELECT FROM pg_locks AS l JOIN pg_locks AS t ON t.virtualtransaction = l.virtualtransaction
+                WHERE l.locktype = 'relation' AND l.relation = 'rowhook.event'::regclass AND l.mode = 'RowExclusiveLock' AND l.pid IS NULL
+                  AND t.locktype = 'transactionid' AND t.transactionid = x.transaction AND t.pid IS NULL)
 ORDER BY age DESC NULLS LAST LIMIT 5
 
 -- name: xmin_holders

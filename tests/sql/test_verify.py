@@ -167,6 +167,13 @@ def test_composite_keys_are_the_same_in_every_zone(conn: Connection, bypass: Byp
     assert set(found(conn)) == {("ghost", '["UTC", "2026-02-01 12:00:00+00"]')}
 
 
+def test_under_another_key_the_events_begin_anew(t: Connection) -> None:
+    t.execute("ALTER TABLE t ADD COLUMN code int UNIQUE NOT NULL GENERATED ALWAYS AS IDENTITY")
+    t.execute("SELECT rowhook.capture('t', key => '{code}')")
+    t.execute("UPDATE t SET name = 'x' WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t (id) VALUES (100)")
+    assert counts(t) == {"accounted": 2, "unproven": 7}
+
+
 REFUSED = {
     "CREATE TABLE t (id int)": "has no row key",
     "CREATE TABLE t (id int, a int NOT NULL)": r"\(a\) may be null or the same in several rows",
