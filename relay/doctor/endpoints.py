@@ -28,8 +28,9 @@ def _endpoint(row: Row) -> Finding | None:
     if row["state"] in ("paused", "disabled"):
         why = f"{row['url']} is {row['state']} ({row['state_reason']}); {waits} wait"
         return warning(check, why, f"rowhook endpoint resume {row['public_id']}, with --discard without what waits")
-    if (row["failing"] or 0.0) >= LONG_FAILING:
-        why = f"{row['url']} has done nothing but fail for {lasting(row['failing'])}; {waits} wait"
+    if row["circuit"] == "open" or (row["failing"] or 0.0) >= LONG_FAILING:
+        circuit = "its circuit is open, it gets one probe at a time; " if row["circuit"] == "open" else ""
+        why = f"{row['url']} has done nothing but fail for {lasting(row['failing'])}; {circuit}{waits} wait"
         return warning(check, why, f"rowhook deliveries --endpoint {row['public_id']} says what it answered")
     return None
 

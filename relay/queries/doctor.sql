@@ -131,16 +131,21 @@ SELECT count(*) AS events, extract(epoch FROM clock_timestamp() - min(o.occurred
  WHERE NOT (c.target IS NOT NULL AND o.id <= c.position AND pg_visible_in_snapshot(o.xid, c.target))
 
 -- name: waiting
--- What is due and nobody has claimed, of endpoints that are active.
+-- What a relay would claim now: due, of endpoints that are active and whose circuit is closed, of ordered ones the first of each key.
 SELECT count(*) AS deliveries, extract(epoch FROM clock_timestamp() - min(n.due_at))::float8 AS age
   FROM rowhook.endpoint AS p
  CROSS JOIN LATERAL (SELECT d.due_at FROM rowhook.delivery AS d
-                      WHERE d.endpoint_id = p.id AND d.state = 'pending' AND d.due_at < clock_timestamp() ORDER BY d.due_at LIMIT %(most)s) AS n
- WHERE p.state = 'active'
+                      WHERE d.endpoint_id = p.id AND d.state = 'pending' AND d.due_at < clock_timestamp()
+                        AND (NOT p.ordered OR d.order_key IS NULL
+                             OR NOT EXISTS (SELECT FROM rowhook.delivery AS b
+                                             WHERE b.endpoint_id = d.endpoint_id AND b.order_key = d.order_key AND b.event_id < d.event_id
+                                               AND b.order_key IS NOT NULL AND b.state IN ('pending', 'leased')))
+                      ORDER BY d.due_at LIMIT %(most)s) AS n
+ WHERE p.state = 'active' AND p.circuit = 'closed'
 
 -- name: endpoints
 -- Those that are there, what waits for them (to a limit) and what died, in all and of late.
-SELECT p.id, p.public_id, p.url, p.state, p.state_reason, extract(epoch FROM clock_timestamp() - p.failing_since)::float8 AS failing,
+SELECT p.id, p.public_id, p.url, p.state, p.state_reason, p.circuit, extract(epoch FROM clock_timestamp() - p.failing_since)::float8 AS failing,
        (SELECT count(*) FROM (SELECT FROM rowhook.delivery AS d
                                WHERE d.endpoint_id = p.id AND d.state = 'pending' LIMIT %(most)s) AS l) AS pending,
        (SELECT count(*) FROM (SELECT FROM rowhook.delivery AS d

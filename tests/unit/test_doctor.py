@@ -227,11 +227,13 @@ def test_missed_rings_and_rights() -> None:
 # --- endpoints -----------------------------------------------------------------------------------------------
 
 ENDPOINT = {"id": 1, "public_id": "end_1", "url": "https://example.com", "state": "active", "state_reason": None, "failing": None}
-QUIET = {**ENDPOINT, "pending": 0, "dead": 0, "dead_today": 0}
+QUIET = {**ENDPOINT, "circuit": "closed", "pending": 0, "dead": 0, "dead_today": 0}
 ENDPOINTS: list[tuple[dict[str, Any], Verdict, Verdict]] = [
     ({}, OK, OK),
     ({"failing": 599.0}, OK, OK),
     ({"failing": 600.0}, WARNING, OK),
+    ({"failing": 5.0, "circuit": "ramping"}, OK, OK),
+    ({"failing": 5.0, "circuit": "open"}, WARNING, OK),
     ({"state": "paused", "state_reason": "by hand", "pending": 4}, WARNING, OK),
     ({"state": "disabled", "state_reason": "410"}, WARNING, OK),
     ({"dead": 3, "dead_today": 1}, OK, WARNING),
