@@ -178,6 +178,9 @@ BEGIN
             USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
+    IF _plan.key IS DISTINCT FROM _was.key THEN
+        _plan.labels := NULL;  -- rows have other names in the events from here on
+    END IF;
     _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
     INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
