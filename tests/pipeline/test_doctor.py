@@ -16,8 +16,9 @@ from relay.doctor.examine import examine
 from relay.doctor.finding import Finding, Verdict
 from relay.errors import ConfigError
 from relay.migrations import migrate
+from relay.model import ROLE_KEY
 from tests.cluster import Cluster
-from tests.conftest import Connection
+from tests.conftest import Connect, Connection
 from tests.pgbouncer import pgbouncer
 from tests.pipeline.conftest import AddHook, Gate, asleep, one, spend
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually, settings
@@ -134,15 +135,15 @@ def test_the_bell_is_rung_alone_beside_a_sleeping_relay_and_not_beside_a_busy_on
     alone = examined()["own bell"]
     assert (alone.verdict, "was heard" in alone.why) == (OK, True)
     assert one(conn, "SELECT last_value FROM rowhook.doorbell") == 0, "left as it was: not armed"
-    relays()
+    relay = relays()
     eventually(lambda: asleep(conn))
     beside = examined()["own bell"]
     assert (beside.verdict, "was heard" in beside.why) == (OK, True)
-    eventually(lambda: asleep(conn), what="it sleeps again")
+    relay.stop()
     monkeypatch.setattr(bell, "ASLEEP_WITHIN", 0.2)
-    conn.execute("SELECT setval('rowhook.doorbell', 0)")  # as while it dispatches
-    assert "not rung" in examined()["own bell"].why
-    conn.execute("SELECT rowhook.ring()")
+    conn.execute("SELECT pg_advisory_lock(%s)", [ROLE_KEY])  # as a relay that has much to dispatch: the flag is down
+    busy = examined()["own bell"]
+    assert (busy.verdict, "not rung" in busy.why) == (OK, True)
 
 
 @pytest.mark.pgbouncer
@@ -165,28 +166,28 @@ def test_a_real_pgbouncer_in_between(cluster: Cluster, dsn: str, examined: Exami
 
 
 def test_a_writer_that_stays_open_and_a_prepared_one(
-    start_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch, examined: Examined
+    start_cluster: Callable[..., Cluster], connect: Connect, monkeypatch: pytest.MonkeyPatch, examined: Examined
 ) -> None:
     cluster = start_cluster(max_prepared_transactions=2)
     migrate(cluster.dsn())
-    with cluster.connect() as writer, cluster.connect(application_name="idler") as idle:
-        found = examined(cluster.dsn())
-        assert (found["two-phase commit"].verdict, found["open writers"].verdict) == (WARNING, OK)
-        assert "own bell" not in found, "writers would not ring"
-        monkeypatch.setattr("relay.doctor.transactions.LONG_WRITER", 0.0)
-        monkeypatch.setattr("relay.doctor.transactions.LONG_SNAPSHOT", 0.0)
-        idle.execute("BEGIN; SELECT rowhook.emit('a.b', '1')")
-        found = examined(cluster.dsn())
-        assert found["open writers"].verdict is found["oldest snapshot"].verdict is WARNING
-        assert f"process {idle.info.backend_pid} of postgres (idler)" in found["open writers"].why
-        writer.execute(found["open writers"].remedy.encode())
-        eventually(lambda: examined(cluster.dsn())["open writers"].verdict is OK)
-        writer.execute("BEGIN; SELECT rowhook.emit('a.b', '1'); PREPARE TRANSACTION 'one'")
-        found = examined(cluster.dsn())
-        assert "prepared transaction 'one' of postgres" in found["open writers"].why
-        assert "'one'" in found["oldest snapshot"].why
-        writer.execute("COMMIT PREPARED 'one'")
-        assert examined(cluster.dsn())["open writers"].verdict is OK
+    writer, idle = connect(dsn=cluster.dsn()), connect(dsn=cluster.dsn(), application_name="idler")
+    found = examined(cluster.dsn())
+    assert (found["two-phase commit"].verdict, found["open writers"].verdict) == (WARNING, OK)
+    assert "own bell" not in found, "writers would not ring"
+    monkeypatch.setattr("relay.doctor.transactions.LONG_WRITER", 0.0)
+    monkeypatch.setattr("relay.doctor.transactions.LONG_SNAPSHOT", 0.0)
+    idle.execute("BEGIN; SELECT rowhook.emit('a.b', '1')")
+    found = examined(cluster.dsn())
+    assert found["open writers"].verdict is found["oldest snapshot"].verdict is WARNING
+    assert f"process {idle.info.backend_pid} of postgres (idler)" in found["open writers"].why
+    writer.execute(found["open writers"].remedy.encode())
+    eventually(lambda: examined(cluster.dsn())["open writers"].verdict is OK)
+    writer.execute("BEGIN; SELECT rowhook.emit('a.b', '1'); PREPARE TRANSACTION 'one'")
+    found = examined(cluster.dsn())
+    assert "prepared transaction 'one' of postgres" in found["open writers"].why
+    assert "'one'" in found["oldest snapshot"].why
+    writer.execute("COMMIT PREPARED 'one'")
+    assert examined(cluster.dsn())["open writers"].verdict is OK
 
 
 def test_a_standby_and_a_cluster_that_the_cursor_does_not_know(start_cluster: Callable[..., Cluster], examined: Examined) -> None:
