@@ -1431,7 +1431,7 @@ COMMENT ON COLUMN rowhook.delivery.state IS 'pending, leased, delivered, dead or
 
 COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s id after a replay under a new id';
 
-COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; null: in any order';
+COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; #event where there is no row key';
 
 CREATE TABLE rowhook.endpoint (
     id bigint NOT NULL,

@@ -52,7 +52,7 @@ COMMENT ON COLUMN rowhook.delivery.free_tries IS 'Tries in a row that did not us
 COMMENT ON COLUMN rowhook.delivery.last_try IS 'Given up by a person while it was out: if the present try fails, it is cancelled';
 COMMENT ON COLUMN rowhook.delivery.state IS 'pending, leased, delivered, dead or cancelled';
 COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s id after a replay under a new id';
-COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; null: in any order';
+COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; #event where there is no row key';
 
 CREATE TABLE rowhook.attempt (
     delivery_id      bigint      NOT NULL,

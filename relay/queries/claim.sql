@@ -3,7 +3,8 @@
 -- random order, so that none starves. Only while this instance's own row is live. Those with open or ramping circuits knock: they are
 -- claimed for by themselves, "gated", under their locks (circuit.sql).
 --
--- Ordered endpoints: of one key only the first that has not ended. The index over open ones is asked per candidate; others pay nothing.
+-- Ordered endpoints: of one key only the first that has not ended. Their index over open ones is walked from key to key, so that many
+-- that wait behind one cost nothing; from the key that has waited longest on, then round from the first. Others pay nothing.
 -- Why no snapshot of READ COMMITTED lets a second one through:
 -- - A delivery is open (pending or leased) in every snapshot from its dispatch to its end: failing, being lost, reclaimed or given back
 --   are one UPDATE each. So if this snapshot shows those before it as ended, they had ended, whatever commits meanwhile.
@@ -25,12 +26,39 @@ WITH me AS (
       FROM open AS o
      CROSS JOIN LATERAL (SELECT d.id, d.event_id, d.event_slot FROM rowhook.delivery AS d
                           WHERE d.endpoint_id = o.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()
-                            AND (NOT o.ordered OR d.order_key IS NULL
-                                 OR NOT EXISTS (SELECT FROM rowhook.delivery AS b
-                                                 WHERE b.endpoint_id = d.endpoint_id AND b.order_key = d.order_key AND b.event_id < d.event_id
-                                                   AND b.order_key IS NOT NULL AND b.state IN ('pending', 'leased')))
                           ORDER BY d.due_at, d.id LIMIT greatest(least(o.room, %(capacity)s), 0)
                             FOR UPDATE SKIP LOCKED) AS d
+     WHERE NOT o.ordered
+     LIMIT %(capacity)s
+), first_of_key AS MATERIALIZED (
+    SELECT d.id, o.revision, d.event_id, d.event_slot
+      FROM open AS o
+     CROSS JOIN LATERAL (SELECT d.id, d.order_key FROM rowhook.delivery AS d
+                          WHERE d.endpoint_id = o.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()
+                          ORDER BY d.due_at, d.id LIMIT 1) AS longest
+     CROSS JOIN LATERAL (
+         SELECT d.id, d.event_id, d.event_slot
+           FROM (VALUES (1, longest.order_key, NULL), (2, '', longest.order_key)) AS part (nth, low, high)
+          CROSS JOIN LATERAL (
+              WITH RECURSIVE walk AS (
+                  (SELECT d.order_key, d.id, d.state, d.due_at FROM rowhook.delivery AS d
+                    WHERE d.endpoint_id = o.id AND d.order_key IS NOT NULL AND d.state IN ('pending', 'leased')
+                      AND d.order_key >= part.low AND (part.high IS NULL OR d.order_key < part.high)
+                    ORDER BY d.order_key, d.event_id LIMIT 1)
+                  UNION ALL
+                  SELECT n.* FROM walk AS w
+                   CROSS JOIN LATERAL (SELECT d.order_key, d.id, d.state, d.due_at FROM rowhook.delivery AS d
+                                        WHERE d.endpoint_id = o.id AND d.order_key IS NOT NULL AND d.state IN ('pending', 'leased')
+                                          AND d.order_key > w.order_key AND (part.high IS NULL OR d.order_key < part.high)
+                                        ORDER BY d.order_key, d.event_id LIMIT 1) AS n
+              )
+              SELECT w.id FROM walk AS w WHERE w.state = 'pending' AND w.due_at <= clock_timestamp()
+              -- Without a key: made ordered by hand, past the command that gives keys. One at a time, but not never.
+              UNION ALL SELECT longest.id WHERE longest.order_key IS NULL AND part.nth = 1) AS w
+          CROSS JOIN LATERAL (SELECT d.id, d.event_id, d.event_slot FROM rowhook.delivery AS d
+                               WHERE d.id = w.id AND d.state = 'pending' AND d.due_at <= clock_timestamp() FOR UPDATE SKIP LOCKED) AS d
+          LIMIT greatest(least(o.room, %(capacity)s), 0)) AS d
+     WHERE o.ordered
      LIMIT %(capacity)s
 ), fits AS MATERIALIZED (
     SELECT s.*, row_number() OVER (PARTITION BY s.event_id ORDER BY s.delivery_id) AS nth
@@ -39,7 +67,8 @@ WITH me AS (
                            e.data, e.previous,
                            coalesce(CASE WHEN pg_column_compression(e.data) IS NULL THEN pg_column_size(e.data) ELSE octet_length(e.data::text) END, 0)
                            + coalesce(CASE WHEN pg_column_compression(e.previous) IS NULL THEN pg_column_size(e.previous) ELSE octet_length(e.previous::text) END, 0) AS size
-                      FROM picked AS k JOIN rowhook.event AS e ON e.id = k.event_id AND e.slot = k.event_slot) AS z) AS s
+                      FROM (SELECT * FROM picked UNION ALL SELECT * FROM first_of_key LIMIT %(capacity)s) AS k
+                      JOIN rowhook.event AS e ON e.id = k.event_id AND e.slot = k.event_slot) AS z) AS s
      WHERE s.before < %(size)s
 ), leased AS (
     UPDATE rowhook.delivery AS d

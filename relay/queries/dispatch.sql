@@ -72,7 +72,7 @@ WITH late AS (
     SELECT DISTINCT k.type, s.endpoint_id, s.tenant, s.active, s.ordered, s.room FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
 ), pair AS (
     -- Of an ordered endpoint what has a key is parked: only claim looks whether those before it have ended.
-    SELECT c.id, c.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(c.table_name, '') || ':' || c.row_key END AS order_key,
+    SELECT c.id, c.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(c.table_name, '') || ':' || c.row_key, '#' || c.id) END AS order_key,
            w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room,
            row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
       FROM chunk AS c JOIN wanted AS w ON w.type = c.type
@@ -131,7 +131,7 @@ WITH open AS MATERIALIZED (
       JOIN rowhook.endpoint AS p ON k.pattern = ANY (p.events) AND p.state <> 'removed'
 ), made AS (
     INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, due_at)
-    SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(o.table_name, '') || ':' || o.row_key END, 'pending', clock_timestamp()
+    SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(o.table_name, '') || ':' || o.row_key, '#' || o.id) END, 'pending', clock_timestamp()
       FROM open AS o JOIN wanted AS w ON w.type = o.type
      WHERE w.tenant IS NULL OR w.tenant = o.tenant
      ORDER BY o.id, w.endpoint_id

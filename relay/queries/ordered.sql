@@ -5,10 +5,10 @@ SELECT 1 AS held FROM rowhook.cursor FOR UPDATE
 -- name: give_keys
 -- What an endpoint that has become ordered has open, a batch at a time in order of id.
 WITH picked AS MATERIALIZED (
-    SELECT d.id, coalesce(e.table_name, '') || ':' || e.row_key AS order_key
+    SELECT d.id, CASE WHEN e.row_key IS NULL THEN '#' || d.event_id ELSE coalesce(e.table_name, '') || ':' || e.row_key END AS order_key
       FROM rowhook.delivery AS d
-      JOIN rowhook.event AS e ON e.id = d.event_id AND e.slot = d.event_slot
-     WHERE d.endpoint_id = %(id)s AND d.state IN ('pending', 'leased') AND d.order_key IS NULL AND e.row_key IS NOT NULL
+      LEFT JOIN rowhook.event AS e ON e.id = d.event_id AND e.slot = d.event_slot
+     WHERE d.endpoint_id = %(id)s AND d.state IN ('pending', 'leased') AND d.order_key IS NULL
      ORDER BY d.id LIMIT %(batch)s FOR UPDATE OF d
 ), given AS (
     UPDATE rowhook.delivery AS d SET order_key = k.order_key FROM picked AS k WHERE d.id = k.id RETURNING d.id

@@ -28,7 +28,7 @@ SELECT p.public_id, p.state, count(*) AS total, count(e.id) AS kept, max(d.id) A
 -- webhook-id can't be an event's: their slots are 0 to 9.
 WITH picked AS MATERIALIZED (
     SELECT d.id,
-           CASE WHEN p.ordered THEN (SELECT coalesce(e.table_name, '') || ':' || e.row_key
+           CASE WHEN p.ordered THEN (SELECT coalesce(coalesce(e.table_name, '') || ':' || e.row_key, '#' || e.id)
                                        FROM rowhook.event AS e WHERE e.id = d.event_id AND e.slot = d.event_slot) END AS order_key
       FROM rowhook.delivery AS d
       JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id AND p.state <> 'removed'

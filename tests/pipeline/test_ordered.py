@@ -226,20 +226,50 @@ def claim(connection: Connection, instance: int, *mutation: tuple[str, str]) -> 
     return [row["id"] for row in rows if row["id"]]
 
 
-BEFORE = "AND b.event_id < d.event_id"
+OPEN = "d.state IN ('pending', 'leased')"
 
 
 @pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
 def test_two_claims_at_once_lease_one_of_a_key(pair: tuple[int, int], connect: Connect, conn: Connection, mutant: bool) -> None:
-    """1 A claims the first, not committed. 2 B: nothing. 3 A commits. 4 B: nothing. 5 The first ends. 6 B: the second."""
-    mutation = [(BEFORE, f"{BEFORE} AND b.state = 'leased'")] if mutant else []
+    """1 A claims the first, not committed. 2 B: nothing. 3 A commits. 4 B: nothing. 5 The first ends. 6 B: the second.
+
+    The mutant takes the first that waits.
+    """
+    mutation = [(OPEN, "d.state = 'pending'")] if mutant else []
     a, b = connect(autocommit=False), connect()
     assert claim(a, 1001) == [pair[0]]
-    assert claim(b, 1002, *mutation) == ([pair[1]] if mutant else [])
+    assert claim(b, 1002, *mutation) == []
     a.commit()
-    assert claim(b, 1002) == []
+    assert claim(b, 1002, *mutation) == ([pair[1]] if mutant else [])
     conn.execute("UPDATE rowhook.delivery SET state = 'delivered', instance_id = NULL, ended_at = now() WHERE id = %s", [pair[0]])
     assert claim(b, 1002) == ([] if mutant else [pair[1]])
+
+
+def test_who_waits_longest_comes_first_and_each_key_comes(ordered: Hook, conn: Connection, instance: Callable[[], int]) -> None:
+    """Five keys, two events each, room for two at a time: from the key that has waited longest on, and round."""
+    instance()
+    for n in (1, 2):
+        for key in "cdeab":
+            say(conn, key, n)
+    conn.execute(
+        "INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, due_at)"
+        " SELECT id, slot, %s, CASE WHEN row_key <> 'b' THEN ':' || row_key END, occurred_at FROM rowhook.event ORDER BY id",
+        [ordered.id],
+    )
+    came = []
+    while rows := run_text(conn, statement("claim.claim"), {**NOTHING_BUSY, "capacity": 2, "instance": 1001}):
+        keys = [row["row_key"] for row in rows if row["id"]]
+        if not keys:
+            break
+        came.append(keys)
+        conn.execute(
+            "UPDATE rowhook.delivery SET state = 'delivered', instance_id = NULL, ended_at = now() WHERE state = 'leased'"
+        )
+    assert all(len(set(keys)) == len(keys) for keys in came), came
+    assert came[0] == ["c", "d"]
+    assert "".join(sorted("".join("".join(keys) for keys in came))) == "aabbccddee", (
+        "those without a key, put there by hand, come as well"
+    )
 
 
 def test_a_failure_or_a_reclaim_of_the_first_leaves_no_moment_for_the_second(
@@ -275,7 +305,8 @@ def test_dispatch_leases_nothing_that_has_a_key(
     say(conn, "k", 2)
     say(conn, None, 9)  # of no key: not held up
     eventually(lambda: states(conn) == {"pending": 2, "delivered": 1})
-    assert one(conn, "SELECT array_agg(order_key ORDER BY id) FROM rowhook.delivery") == [":k", ":k", None]
+    first, second, keyless = one(conn, "SELECT array_agg(order_key ORDER BY id) FROM rowhook.delivery")
+    assert (first, second, keyless[0]) == (":k", ":k", "#")
     make_due(conn, ordered)
     eventually(lambda: states(conn) == {"delivered": 3})
     assert said(receiver.requests)["k"] == [1, 2]
