@@ -29,7 +29,7 @@ RENEW_AFTER = 15.0
 NEVER = float("-inf")
 CHECK_EVERY = CHECK_WITHIN = 5.0  # a listener that went deaf is found before the next renewal would find what it missed
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # while writers in flight may not have seen the flag
-FEW = 2  # events of a look: while it finds no more, ringing costs writers less than it saves
+FEW = 1  # event of a look: while it finds no more, ringing costs writers less than it saves
 IDLE_POLL, LONGEST_POLL = 0.002, 0.5  # where there is no bell (two-phase commit)
 
 
