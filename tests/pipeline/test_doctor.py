@@ -10,12 +10,13 @@ import pytest
 
 from relay import keyring, owners
 from relay.config import load
-from relay.doctor import pooler
+from relay.doctor import bell, pooler
 from relay.doctor import relays as judging_relays
 from relay.doctor.examine import examine
 from relay.doctor.finding import Finding, Verdict
 from relay.errors import ConfigError
 from relay.migrations import migrate
+from relay.model import ROLE_KEY
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
 from tests.pgbouncer import pgbouncer
@@ -128,16 +129,21 @@ def test_ids_taken_ahead(conn: Connection, examined: Examined) -> None:
 # --- the bell, and what is in between ------------------------------------------------------------------------
 
 
-def test_the_bell_is_rung_alone_and_beside_a_sleeping_relay(
-    conn: Connection, relays: Callable[..., LocalRelay], examined: Examined
+def test_the_bell_is_rung_alone_beside_a_sleeping_relay_and_not_beside_a_busy_one(
+    conn: Connection, relays: Callable[..., LocalRelay], examined: Examined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = examined()["own bell"]
     assert (alone.verdict, "was heard" in alone.why) == (OK, True)
     assert one(conn, "SELECT last_value FROM rowhook.doorbell") == 0, "left as it was: not armed"
-    relays()
+    relay = relays()
     eventually(lambda: asleep(conn))
     beside = examined()["own bell"]
     assert (beside.verdict, "was heard" in beside.why) == (OK, True)
+    relay.stop()
+    monkeypatch.setattr(bell, "ASLEEP_WITHIN", 0.2)
+    conn.execute("SELECT pg_advisory_lock(%s)", [ROLE_KEY])  # as a relay that has much to dispatch: the flag is down
+    busy = examined()["own bell"]
+    assert (busy.verdict, "not rung" in busy.why) == (OK, True)
 
 
 @pytest.mark.pgbouncer

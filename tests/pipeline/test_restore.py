@@ -20,6 +20,7 @@ from tests.conftest import FINMIND_SQL, Connection
 from tests.pipeline.conftest import AddHook, Gate, add_user, attempts_of, one, spend, states
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Received, Receiver
+from tests.tiers import POSTGRES_15_BIN
 
 SETTLED = "SELECT count(*) = 0 FROM rowhook.delivery WHERE state IN ('pending', 'leased')"
 PUBLIC_IDS = "SELECT rowhook.public_id('evt', occurred_at, id, slot) FROM rowhook.event WHERE op <> 'probe'"
@@ -254,3 +255,62 @@ def test_a_jump_of_transaction_ids_loses_nothing(
         receiver.wait_for(3)
         settle(connection)
         assert amounts_of(receiver.requests) == [1, 2, 3]
+
+
+@pytest.mark.postgres15
+def test_pg_upgrade_loses_nothing_and_sends_nothing_twice(
+    relays: Callable[..., LocalRelay],
+    add_hook: AddHook,
+    receiver: Receiver,
+    old_cluster: Cluster,
+    new_cluster: Cluster,
+) -> None:
+    """From 15 to 15, which is enough for it: transaction ids stay, the system identifier is another."""
+    dsn = install(old_cluster)
+    with old_cluster.connect() as connection:
+        add_hook(receiver.url(), connection=connection)
+        relay = relays(dsn)
+        spend(connection, 1, [1])
+        receiver.wait_for(1)
+        settle(connection)
+        relay.stop()
+        spend(connection, 1, [2])
+        ids = connection.execute(PUBLIC_IDS).fetchall()
+        identifier = one(connection, "SELECT system_identifier FROM pg_control_system()")
+    old_cluster.stop()
+    new_cluster.stop()
+    upgrade(old_cluster, new_cluster)
+    new_cluster.launch()
+    with new_cluster.connect() as connection:
+        assert one(connection, "SELECT system_identifier FROM pg_control_system()") != identifier
+        assert connection.execute(PUBLIC_IDS).fetchall() == ids
+        relays(new_cluster.dsn())
+        spend(connection, 1, [3])
+        receiver.wait_for(3)
+        settle(connection)
+        assert amounts_of(receiver.requests) == [1, 2, 3]
+        assert one(connection, "SELECT count(*) FROM rowhook.verify('expenses') WHERE verdict <> 'accounted'") == 0
+
+
+@pytest.fixture
+def old_cluster() -> Iterator[Cluster]:
+    cluster = Cluster.start(POSTGRES_15_BIN, postgres_under_test()[1])
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[Cluster]:
+    cluster = Cluster.start(POSTGRES_15_BIN, postgres_under_test()[1])
+    yield cluster
+    cluster.remove()
+
+
+def upgrade(old: Cluster, new: Cluster) -> None:
+    """pg_upgrade, as the user to whom both belong."""
+    folders = ["-b", old.bin_dir, "-B", new.bin_dir, "-d", old.data_dir, "-D", new.data_dir]
+    command = [new.bin_dir / "pg_upgrade", *folders, "-U", "postgres", "-s", new.socket_dir, "-p", old.port, "-P", new.port]
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, cwd=new.socket_dir, check=False, **as_user(new.os_user)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
