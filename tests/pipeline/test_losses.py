@@ -65,12 +65,14 @@ def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     dsn = cluster.dsn()
     migrate(dsn)
     gate = Gate()
-    receiver.answer("/hook", gate.answer)
     before = connect(dsn=dsn)
     add_hook(receiver.url(), connection=before, timeout="30s")
     relay = relays(dsn)
+    emit(before)
+    eventually(lambda: states(before) == {"delivered": 1}, what="it has answered once, and is trusted with many at once")
+    receiver.answer("/hook", gate.answer)
     before.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 10)")
-    receiver.wait_for(10)
+    receiver.wait_for(11)
     if mode == "kill -9":
         cluster.kill()
     else:
@@ -80,11 +82,11 @@ def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     cluster.launch()
     after = connect(dsn=dsn)
     emit(after)
-    receiver.wait_for(11, timeout=BACK_WITHIN + 5)
-    eventually(lambda: states(after) == {"delivered": 11})
+    receiver.wait_for(12, timeout=BACK_WITHIN + 5)
+    eventually(lambda: states(after) == {"delivered": 12})
     assert relay.running
-    assert len(receiver.requests) == 11
-    assert attempts_of(after) == [(1, 200, None)] * 11
+    assert len(receiver.requests) == 12
+    assert attempts_of(after) == [(1, 200, None)] * 12
     back = "SELECT max(a.started_at) - max(e.occurred_at) FROM rowhook.attempt AS a, rowhook.event AS e"
     assert one(after, back) < GOES_ON_WITHIN
 
