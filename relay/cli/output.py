@@ -75,8 +75,13 @@ def as_table(
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(shown(row[name]), style=(styles or {}).get(name, {}).get(row[name], "")) for name in columns))
+        table.add_row(*(_cell(row[name], (styles or {}).get(name, {})) for name in columns))
     Console().print(table)
+
+
+def _cell(value: Any, styles: Mapping[Any, str]) -> Text:
+    text = shown(value)
+    return Text(text, style=styles.get(text, ""))
 
 
 def shown(value: Any) -> str:

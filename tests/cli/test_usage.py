@@ -109,7 +109,7 @@ def test_tables_are_for_terminals(dsn: str, rowhook: Rowhook, endpoint: str, in_
     os.close(theirs)
     shown = os.read(ours, 65536).decode()
     os.close(ours)
-    assert done.returncode == 0
+    assert done.returncode == 0, shown
     assert "\x1b[1m" in shown
     assert endpoint in shown
     assert "\t" not in shown
