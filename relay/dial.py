@@ -21,6 +21,10 @@ from relay.resolve import AddrInfo, Resolver
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
+# Bytes, which the kernel doubles: what an answer may have in it before it is read, and so at most what is read at once. By itself
+# it would grow to megabytes for whoever sends without end. Answers are small.
+RECEIVE_BUFFER = 32 * 1024
+
 
 class Dialler:
     """Each method that is given a scheme raises DestinationDenied; "proxy" is the operator's own choice and passes."""
@@ -55,6 +59,7 @@ class Dialler:
         self._check(address, scheme)
         opened = socket.socket(family, kind, proto)
         opened.setblocking(False)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return opened
 
     def check_peer(self, peer: Sequence[object], scheme: Scheme) -> None:
