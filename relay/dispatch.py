@@ -25,12 +25,15 @@ LAST_ID = 2**63 - 1
 class Look:
     """What one look came to; ``size`` in bytes of the events' JSON.
 
+    ``parked_for`` are endpoints of what was parked, those that may be sent to now.
+
     ``skipped``: somebody else holds the cursor, so this was no look at all.
     """
 
     events: int = 0
     leased: Sequence[Claimed] = ()
     parked: int = 0
+    parked_for: Sequence[int] = ()
     size: int = 0
     skipped: bool = False
 
@@ -103,7 +106,7 @@ class Dispatcher:
                 "chunk": chunk,
             },
         )
-        events, last_id, parked, size = rows[0][:4]
+        events, last_id, parked, parked_for, size = rows[0][:5]
         whole = events < chunk
         move = {
             "seen": window["target"] if whole else None,
@@ -113,7 +116,7 @@ class Dispatcher:
             "last_id": last_id,
         }
         transaction.at_end("dispatch.move", move)
-        return Look(events, Claimed.of(rows, 4), parked, size)
+        return Look(events, Claimed.of(rows, 5), parked, parked_for, size)
 
     async def _reseed(self, transaction: Transaction, system: int) -> Look:
         row = (await transaction.rows("dispatch.reseed", {"system": system}))[0]

@@ -19,6 +19,8 @@ class Lanes:
 
     An endpoint that has answered nothing yet, or whose last request timed out, is *doubted*: few of its requests are in flight
     until one is answered. So whoever hangs holds little from the beginning on; whoever answers has all it may after that.
+
+    Only lanes whose next delivery may start are in line, so that a choice doesn't read past those of endpoints that hang.
     """
 
     def __init__(self, most: int) -> None:
@@ -27,7 +29,8 @@ class Lanes:
         self._answered: set[int] = set()
         self.doubted: set[int] = set()  # of those that had something here
         self._lanes: dict[int, deque[Delivery]] = {}
-        self._ready: deque[int] = deque()
+        self._line: deque[int] = deque()
+        self._in_line: set[int] = set()
         self._flying: Counter[int] = Counter()
         self._busy: Counter[int] = Counter()
         self.in_flight = 0
@@ -54,10 +57,10 @@ class Lanes:
         lane = self._lanes.get(endpoint)
         if lane is None:
             self._lanes[endpoint] = lane = deque()
-            self._ready.append(endpoint)
         lane.append(delivery)
         if endpoint not in self._answered:
             self.doubted.add(endpoint)
+        self._line_up(endpoint)
         self._busy[endpoint] += 1
         self.outstanding += 1
         if not delivery.event.holders:
@@ -73,21 +76,29 @@ class Lanes:
         """The one that may start now, and is in flight from here on; None while all must wait."""
         if self.in_flight >= self._most:
             return None
-        for _ in range(len(self._ready)):
-            endpoint = self._ready.popleft()
+        while self._line:
+            endpoint = self._line.popleft()
+            self._in_line.discard(endpoint)
             lane = self._lanes[endpoint]
-            if self._flying[endpoint] >= self.width(lane[0].endpoint):
-                self._ready.append(endpoint)
-                continue
-            delivery = lane.popleft()
-            if lane:
-                self._ready.append(endpoint)
-            else:
-                del self._lanes[endpoint]
-            self._flying[endpoint] += 1
-            self.in_flight += 1
-            return delivery
+            if self._is_wide_enough(endpoint):
+                delivery = lane.popleft()
+                if not lane:
+                    del self._lanes[endpoint]
+                self._flying[endpoint] += 1
+                self.in_flight += 1
+                self._line_up(endpoint)
+                return delivery
         return None
+
+    def _line_up(self, endpoint: int) -> None:
+        """Whenever its lane has got something, or it has got a place."""
+        if endpoint not in self._in_line and self._is_wide_enough(endpoint):
+            self._line.append(endpoint)
+            self._in_line.add(endpoint)
+
+    def _is_wide_enough(self, endpoint: int) -> bool:
+        lane = self._lanes.get(endpoint)
+        return lane is not None and self._flying[endpoint] < self.width(lane[0].endpoint)
 
     def landed(self, delivery: Delivery, *, keeps_place: bool = False, answered: bool = False) -> bool:
         """Its request has ended; one that timed out keeps its place among those of its endpoint for a while.
@@ -105,10 +116,13 @@ class Lanes:
             return False
         self._answered.add(endpoint)
         self.doubted.discard(endpoint)
+        self._line_up(endpoint)
         return True
 
     def gave_place(self, delivery: Delivery) -> None:
+        """Another one may have it."""
         _decrease(self._flying, delivery.endpoint.id)
+        self._line_up(delivery.endpoint.id)
 
     def settled(self, delivery: Delivery) -> None:
         """Its result is recorded, or it was given back: it is no longer this relay's."""
@@ -125,9 +139,12 @@ class Lanes:
             kept = deque(delivery for delivery in self._lanes[endpoint] if not unwanted(delivery))
             if kept:
                 self._lanes[endpoint] = kept
+                self._line_up(endpoint)
             else:
                 del self._lanes[endpoint]
-                self._ready.remove(endpoint)
+                if endpoint in self._in_line:
+                    self._in_line.discard(endpoint)
+                    self._line.remove(endpoint)
         for delivery in dropped:
             self.settled(delivery)
         return dropped

@@ -8,7 +8,7 @@ Source: mechanisms "Rules" 2.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from relay.config import Settings
 from relay.directory import Directory
@@ -52,9 +52,17 @@ class Rooms:
             reach - busy.get(e.id, 0) < max(1, reach // 4) for e, reach in ((e, self._reach(e, ahead)) for e in known)
         )
 
-    def has_full(self, room: Room) -> bool:
-        """Whether some endpoint has none at all: more may be parked for it."""
-        return room.size <= 0 or any(left <= 0 for left in room.left.values())
+    def full(self, room: Room) -> set[int]:
+        """Endpoints that have none at all: more may be parked for them."""
+        return {endpoint for endpoint, left in room.left.items() if left <= 0}
+
+    def is_free_for(self, endpoints: Iterable[int]) -> bool:
+        """Whether some of these has a quarter of its room: for one that is slow, work is claimed in batches, too."""
+        ahead, busy, known = self._pace.ahead(time.monotonic()), self._lanes.busy, self._directory.known
+        return any(
+            e not in known or self._reach(known[e], ahead) - busy.get(e, 0) >= max(1, self._reach(known[e], ahead) // 4)
+            for e in endpoints
+        )
 
     def widest(self, room: Room) -> int:
         """The most deliveries that any one endpoint could be given; those not known here have all of their room."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
@@ -40,10 +40,14 @@ STUCK_AFTER, CROWDED_AFTER = 0.1, 0.25
 
 
 class Due:
-    """When parked work is due, as far as this relay knows; wakes the claim loop. Each beat tells the next time again."""
+    """When parked work is due, as far as this relay knows; wakes the claim loop. Each beat tells the next time again.
+
+    Times are those of a grid, so that what falls due at nearly the same moment is claimed together: hundreds of retries of one
+    endpoint would otherwise be as many claims.
+    """
 
     def __init__(self) -> None:
-        self._times: list[float] = []
+        self._times: set[float] = set()
         self._poked = False
         self._changed = asyncio.Event()
 
@@ -54,14 +58,17 @@ class Due:
 
     def at(self, seconds_from_now: float) -> None:
         """Claim then; what is farther away than two beats a later beat will tell."""
-        if seconds_from_now < 2 * BEAT_EVERY:
-            heapq.heappush(self._times, time.monotonic() + seconds_from_now)
+        if seconds_from_now <= 0:
+            self.poke()
+        elif seconds_from_now < 2 * BEAT_EVERY:
+            grid = 2.0 ** (math.frexp(seconds_from_now)[1] - 5)  # between a 16th and a 32nd of the wait
+            self._times.add(math.ceil((time.monotonic() + seconds_from_now) / grid) * grid)
             self._changed.set()
 
     async def wait(self) -> None:
         """Return when poked or when something is due."""
         while not self._poked:
-            timeout = self._times[0] - time.monotonic() if self._times else None
+            timeout = min(self._times) - time.monotonic() if self._times else None
             if timeout is not None and timeout <= 0:
                 return
             self._changed.clear()
@@ -72,8 +79,8 @@ class Due:
     def clear(self) -> None:
         """Before a claim: what is due by now is taken care of."""
         self._poked = False
-        while self._times and self._times[0] <= time.monotonic():
-            heapq.heappop(self._times)
+        now = time.monotonic()
+        self._times = {at for at in self._times if at > now}
 
 
 class Tenure:
@@ -98,7 +105,7 @@ class Tenure:
         self._listener = Listener(settings.url_for_listening, own, self.bell.ring, self._due.poke, self._endpoints_changed.set)
         self._role_may_be_free = asyncio.Event()
         self._freed = asyncio.Event()
-        self._parked = True  # there may be work that found no room; settled by the first claim
+        self._parked_for: set[int] | None = None  # endpoints whose work found no room; None: any may have, until a claim has told
         self._peers = 0
         self._fanout = 1.0
         self._bytes_of_event = 1.0
@@ -249,8 +256,12 @@ class Tenure:
             self._bytes_of_event += 0.2 * (look.size / look.events - self._bytes_of_event)
         await self._offer(look.leased, self._dispatch_session)
         if look.parked:
-            self._parked = True
-            self._due.poke()
+            if not look.events:  # the cursor began anew
+                self._parked_for = None
+            elif self._parked_for is not None:
+                self._parked_for.update(look.parked_for)
+            if self._may_claim_parked():
+                self._due.poke()
             if self._peers:
                 await self._dispatch_session.rows("dispatch.tell_peers")
 
@@ -264,13 +275,13 @@ class Tenure:
             while not self._stopping:
                 await self._wait_for_room()
                 room = self._rooms.room()
+                self._parked_for = None if room.size <= 0 else self._rooms.full(room)  # others would be claimed for now
                 rows = await self.claimer.claim(room)
                 await self._offer(rows, self._claim_session)
                 if self.claimer.is_knocked and (gated := await self.claimer.claim_gated(self._rooms.room())):
                     await self._offer(gated, self._claim_session)
                     rows = gated
                 if not rows:
-                    self._parked = self._rooms.has_full(room)
                     break
             await self._due.wait()
 
@@ -307,8 +318,12 @@ class Tenure:
             if result.state is State.PENDING:
                 self._due.at(result.wait)
             ordered = ordered or result.delivery.endpoint.ordered
-        if self._parked or ordered:
+        if ordered or self._may_claim_parked():
             self._due.poke()
+
+    def _may_claim_parked(self) -> bool:
+        """Not while only such work is parked whose endpoints have no room: beside a slow one others would pay for each claim."""
+        return self._parked_for is None or self._rooms.is_free_for(self._parked_for)
 
     async def _wait_for_room(self) -> None:
         while not self._rooms.is_roomy():

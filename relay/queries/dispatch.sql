@@ -73,7 +73,7 @@ WITH late AS (
 ), pair AS (
     -- Of an ordered endpoint what has a key is parked: only claim looks whether those before it have ended.
     SELECT c.id, c.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(c.table_name, '') || ':' || c.row_key, '#' || c.id) END AS order_key,
-           w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room,
+           w.active AS claimable, w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room,
            row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
       FROM chunk AS c JOIN wanted AS w ON w.type = c.type
      WHERE w.tenant IS NULL OR w.tenant = c.tenant
@@ -95,9 +95,10 @@ WITH late AS (
 ), read AS (
     SELECT count(*) AS events, max(c.id) AS last_id, coalesce(sum(c.size), 0)::bigint AS size FROM chunk AS c
 ), parked AS (
-    SELECT count(*) AS parked FROM made AS m WHERE m.state = 'pending'
+    SELECT (SELECT count(*) FROM made AS m WHERE m.state = 'pending') AS parked,
+           (SELECT coalesce(array_agg(DISTINCT p.endpoint_id), '{}') FROM placed AS p WHERE p.claimable AND NOT p.leased) AS parked_for
 )
-SELECT r.events, r.last_id, k.parked, r.size, l.*
+SELECT r.events, r.last_id, k.parked, k.parked_for, r.size, l.*
   FROM read AS r CROSS JOIN parked AS k
   LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, m.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
                     m.event_id, e.slot AS event_slot,

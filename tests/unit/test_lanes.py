@@ -105,10 +105,12 @@ def test_what_has_not_started_can_be_taken_out() -> None:
 @given(
     most=st.integers(1, 5),
     width=st.integers(1, 3),
-    moves=st.lists(st.one_of(st.integers(1, 4), st.sampled_from(["take", "land", "drop"])), max_size=60),
+    moves=st.lists(
+        st.one_of(st.integers(1, 4), st.sampled_from(["take", "land", "answer", "hang", "place", "drop"])), max_size=60
+    ),
 )
 def test_whatever_happens_the_bounds_hold_and_nothing_gets_lost(most: int, width: int, moves: list[int | str]) -> None:
-    lanes, flying, number = Lanes(most), list[Delivery](), 0
+    lanes, flying, hung, number = Lanes(most), list[Delivery](), list[Delivery](), 0
     gone: list[int] = []
     for move in moves:
         if isinstance(move, int):
@@ -118,14 +120,20 @@ def test_whatever_happens_the_bounds_hold_and_nothing_gets_lost(most: int, width
             flying += lanes.take()
         elif move == "drop":
             gone += ids(lanes.drop_waiting())
+        elif move == "place":
+            if hung:
+                lanes.gave_place(hung.pop(0))
         elif flying:
             landed = flying.pop(0)
-            lanes.landed(landed)
+            lanes.landed(landed, keeps_place=move == "hang", answered=move == "answer")
             lanes.settled(landed)
             gone.append(landed.id)
+            hung += [landed] if move == "hang" else []
         assert lanes.in_flight == len(flying) <= most
-        assert all(sum(d.endpoint.id == e for d in flying) <= width for e in range(1, 5))
+        assert all(sum(d.endpoint.id == e for d in flying + hung) <= width for e in range(1, 5))
         assert lanes.outstanding == number - len(gone)
+    for delivery in hung:
+        lanes.gave_place(delivery)
     while flying or lanes.outstanding:
         flying += lanes.take()
         landed = flying.pop(0)

@@ -54,6 +54,22 @@ def test_room_is_twice_what_may_be_in_flight() -> None:
     assert (room.capacity, room.endpoint_room, dict(room.left)) == (80, 20, {})
 
 
+def test_parked_work_is_claimed_when_a_quarter_of_its_endpoints_room_is_free() -> None:
+    slow, other = an_endpoint(1, max_in_flight=4), an_endpoint(2, max_in_flight=4)
+    here = Here(slow, other)
+    here.hear_from(slow)
+    deliveries = [a_delivery(n, slow) for n in range(8)]
+    here.offer(*deliveries)
+    assert not here.rooms.is_free_for({1})
+    assert here.rooms.is_free_for({1, 2})
+    assert here.rooms.is_free_for({3}), "one that isn't known here has all of its room"
+    assert not here.rooms.is_free_for(())
+    here.lanes.settled(deliveries[0])
+    assert not here.rooms.is_free_for({1}), "one of eight is no quarter"
+    here.lanes.settled(deliveries[1])
+    assert here.rooms.is_free_for({1})
+
+
 def test_what_is_outstanding_takes_room_in_all_and_of_its_endpoint() -> None:
     endpoint = an_endpoint(1, max_in_flight=3)
     here = Here(endpoint, max_in_flight="40")
@@ -65,7 +81,7 @@ def test_what_is_outstanding_takes_room_in_all_and_of_its_endpoint() -> None:
     here.offer(a_delivery(6, endpoint))
     assert dict(here.rooms.room().left) == {1: 0}
     assert here.rooms.is_crowded()
-    assert here.rooms.has_full(here.rooms.room())
+    assert here.rooms.full(here.rooms.room()) == {1}
 
 
 def test_what_waits_for_endpoints_that_may_hang_takes_nobodys_room() -> None:
@@ -109,7 +125,6 @@ def test_bytes_bound_what_is_here_and_an_event_counts_once() -> None:
     assert here.rooms.is_roomy()
     here.offer(a_delivery(9, endpoints[0])._replace(event=an_event(2, b"x" * 600)))
     assert (here.lanes.size, here.rooms.room().size, here.rooms.is_roomy()) == (1200, 0, False)
-    assert here.rooms.has_full(here.rooms.room())
     assert event.body.endswith(b"x}")
     for delivery in deliveries:
         here.lanes.settled(delivery)
