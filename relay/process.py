@@ -37,7 +37,7 @@ def stop_on_signals() -> asyncio.Event:
 def run_quickly(main: Coroutine[Any, Any, None]) -> None:
     """On uvloop; what was imported stays for good, and looking at it again and again would be a twentieth of each delivery.
 
-    What fails leaves cycles (a traceback and what it names), so cycles are looked for often enough: ten times as seldom, dozens of
+    What fails leaves cycles (a traceback and what it names), so these are looked for often enough: ten times as seldom, dozens of
     hostile receivers took half as much memory again.
     """
     gc.freeze()
