@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
+from relay.lanes import FEW
 from tests.conftest import Connection
 from tests.pipeline.conftest import AddHook, amounts, asleep, attempts_of, hang, one, run_text, spend, states
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
@@ -104,16 +105,16 @@ def test_the_work_of_a_killed_relay_is_taken_up_by_the_other_within_two_seconds(
     add_hook(receiver.url(), timeout="60s")
     killed = processes().start()
     eventually(lambda: asleep(conn))
-    spend(conn, user_id, range(5))
-    receiver.wait_for(5)
+    spend(conn, user_id, range(FEW))  # as many as an endpoint gets that has answered nothing yet
+    receiver.wait_for(FEW)
     relays()
     eventually(lambda: one(conn, "SELECT count(*) = 2 FROM rowhook.instance WHERE state = 'live'"))
     killed.kill()
     dead = time.monotonic()
-    requests = receiver.wait_for(10, timeout=4)
-    assert requests[5].at - dead < 2.2
-    eventually(lambda: states(conn) == {"delivered": 5})
-    assert attempts_of(conn) == [(1, None, "lost"), (2, 200, None)] * 5
+    requests = receiver.wait_for(2 * FEW, timeout=4)
+    assert requests[FEW].at - dead < 2.2
+    eventually(lambda: states(conn) == {"delivered": FEW})
+    assert attempts_of(conn) == [(1, None, "lost"), (2, 200, None)] * FEW
     assert tries(requests).keys() == on_record(conn).keys()
 
 

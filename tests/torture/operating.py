@@ -13,7 +13,7 @@ from typing import Any
 from tests.pipeline.relays import environment
 
 ROOT = Path(__file__).parents[2]
-WITHIN = 40.0
+WITHIN = 120.0  # on a machine that is busy with all of this, Postgres may seem away for long
 
 
 class CommandError(Exception):
