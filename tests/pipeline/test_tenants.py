@@ -27,6 +27,7 @@ from relay.errors import UserMistake
 from relay.refusals import refusals
 from tests.conftest import Connection
 from tests.pipeline.conftest import MutateQuery, one
+from tests.pipeline.relays import eventually
 from tests.pipeline.test_cursor import ROOMY
 
 TENANTS = st.sampled_from(["7", "8", None, "", "07"])
@@ -154,6 +155,12 @@ class Run:
         assert len(held) == self.expected
 
 
+ROLE_IS_HELD = """
+SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+                WHERE l.locktype = 'advisory' AND d.datname = current_database()) AS held
+"""
+
+
 @pytest.fixture
 def examine(conn: Connection, dsn: str) -> Callable[..., None]:
     """Try many random runs; raises what the first that fails raised."""
@@ -180,6 +187,9 @@ def examine(conn: Connection, dsn: str) -> Callable[..., None]:
                 assert run.replayed >= min(1, run.expected)
             finally:
                 await session.close()
+                eventually(
+                    lambda: connection.execute(ROLE_IS_HELD).fetchone() == {"held": False}
+                )  # the next example's dispatcher needs it
 
     return examine
 

@@ -56,6 +56,7 @@ class Relay:
         self._environment = self._variables(make_conninfo(dsn, port=way.port, sslmode="disable", gssencmode="disable"))
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
+        self._changing = threading.RLock()  # the nemesis and the keeper must not both start one
 
     def _variables(self, dsn: str) -> dict[str, str]:
         ours = environment(dsn, transport=self.kind.transport, connect_wait="60s", log_level="warning", timeout="2s")
@@ -75,21 +76,22 @@ class Relay:
         self.clock.write_text(f"{seconds:+.0f}\n")
 
     def start(self) -> None:
-        self._wanted = True
         command = [sys.executable, "-m", "relay", "run", "--no-api", "--instance-name", self.kind.name]
         command += ["--processes", str(self.kind.processes)]
-        with self.log.open("ab") as log:
+        with self._changing, self.log.open("ab") as log:
+            self._wanted = True
             self._process = subprocess.Popen(
                 command, cwd="/", env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> int:
         """kill -9; what a supervisor leaves behind ends by itself."""
-        self._wanted = False
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        return self._process.pid
+        with self._changing:
+            self._wanted = False
+            assert self._process is not None
+            self._process.kill()
+            self._process.wait()
+            return self._process.pid
 
     def stop(self) -> None:
         """In order, as an operator does."""
@@ -115,9 +117,10 @@ class Relay:
 
     def keep(self) -> None:
         """Start it again if it has ended without being asked."""
-        if self._wanted and self._process is not None and self._process.poll() is not None:
-            self.ended_by_itself += 1
-            self.start()
+        with self._changing:
+            if self._wanted and self._process is not None and self._process.poll() is not None:
+                self.ended_by_itself += 1
+                self.start()
 
 
 class Fleet:
