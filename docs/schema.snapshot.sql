@@ -20,7 +20,8 @@ CREATE TYPE rowhook.event_op AS ENUM (
     'truncate',
     'emit',
     'own',
-    'probe'
+    'probe',
+    'snapshot'
 );
 
 COMMENT ON TYPE rowhook.event_op IS 'How an event came about';
@@ -867,6 +868,7 @@ CREATE TABLE rowhook.event (
     id bigint NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    endpoint_id bigint,
     slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint NOT NULL,
     moved boolean DEFAULT false NOT NULL,
     op rowhook.event_op NOT NULL,
@@ -887,11 +889,13 @@ COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor find
 
 COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
 
+COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
+
 COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
 
 COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
 
-COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 
 COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
 
@@ -1738,6 +1742,7 @@ CREATE TABLE rowhook.event_0 (
     id bigint CONSTRAINT event_id_not_null NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
     occurred_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_occurred_at_not_null NOT NULL,
+    endpoint_id bigint,
     slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint CONSTRAINT event_slot_not_null NOT NULL,
     moved boolean DEFAULT false CONSTRAINT event_moved_not_null NOT NULL,
     op rowhook.event_op CONSTRAINT event_op_not_null NOT NULL,
@@ -1757,11 +1762,13 @@ COMMENT ON COLUMN rowhook.event_0.xid IS 'The writing transaction: the cursor fi
 
 COMMENT ON COLUMN rowhook.event_0.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
 
+COMMENT ON COLUMN rowhook.event_0.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
+
 COMMENT ON COLUMN rowhook.event_0.slot IS 'Partition of the ring: number of the day modulo 10';
 
 COMMENT ON COLUMN rowhook.event_0.moved IS 'One half of a row''s move from one tenant to another';
 
-COMMENT ON COLUMN rowhook.event_0.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+COMMENT ON COLUMN rowhook.event_0.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 
 COMMENT ON COLUMN rowhook.event_0.type IS 'Event type, e.g. expense.created';
 

@@ -7,13 +7,14 @@
 -- No foreign key points here: it would make the TRUNCATE of a slot impossible.
 
 -- A type of its own rather than a CHECK: that is parsed anew in each statement, a quarter of what capturing one row costs.
-CREATE TYPE rowhook.event_op AS ENUM ('insert', 'update', 'delete', 'truncate', 'emit', 'own', 'probe');
+CREATE TYPE rowhook.event_op AS ENUM ('insert', 'update', 'delete', 'truncate', 'emit', 'own', 'probe', 'snapshot');
 COMMENT ON TYPE rowhook.event_op IS 'How an event came about';
 
 CREATE TABLE rowhook.event (
     id          bigint      GENERATED ALWAYS AS IDENTITY,
     xid         xid8        NOT NULL DEFAULT pg_current_xact_id(),
     occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    endpoint_id bigint,
     slot        smallint    NOT NULL DEFAULT (floor(date_part('epoch', clock_timestamp()) / 86400)::bigint % 10)::smallint,
     moved       boolean     NOT NULL DEFAULT false,
     op          rowhook.event_op NOT NULL,
@@ -55,9 +56,10 @@ COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an e
 COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
 COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
 COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
+COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
 COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
 COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
-COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell';
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
 COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
 COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';

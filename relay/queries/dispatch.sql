@@ -69,13 +69,18 @@ WITH late AS (
       LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
      WHERE p.state <> 'removed'
 ), wanted AS MATERIALIZED (
-    SELECT DISTINCT k.type, s.endpoint_id, s.tenant, s.active, s.ordered, s.room FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
+    SELECT DISTINCT k.type, NULL::bigint AS addressee, s.endpoint_id, s.tenant, s.active, s.ordered, s.room
+      FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
+    UNION ALL  -- An event for one endpoint goes there whatever its patterns are, and nowhere else.
+    SELECT DISTINCT a.type, a.endpoint_id, s.endpoint_id, s.tenant, s.active, s.ordered, s.room
+      FROM (SELECT DISTINCT c.type, c.endpoint_id FROM chunk AS c WHERE c.endpoint_id IS NOT NULL) AS a
+      JOIN subscribed AS s ON s.endpoint_id = a.endpoint_id
 ), pair AS (
     -- Of an ordered endpoint what has a key is parked: only claim looks whether those before it have ended.
     SELECT c.id, c.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(c.table_name, '') || ':' || c.row_key, '#' || c.id) END AS order_key,
            w.active AS claimable, w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room,
            row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
-      FROM chunk AS c JOIN wanted AS w ON w.type = c.type
+      FROM chunk AS c JOIN wanted AS w ON w.type = c.type AND w.addressee IS NOT DISTINCT FROM c.endpoint_id
      WHERE w.tenant IS NULL OR w.tenant = c.tenant
 ), placed AS (
     SELECT p.*, p.active AND p.nth <= p.room
@@ -123,17 +128,20 @@ UPDATE rowhook.cursor
 -- Another cluster: its transaction ids mean nothing to "seen". What is open gets its deliveries (parked), ids that would come into
 -- a window once more (not begun here yet, or in progress) are frozen, and the cursor begins anew. ON CONFLICT: what had deliveries keeps them.
 WITH open AS MATERIALIZED (
-    SELECT e.id, e.slot, e.type, e.tenant, e.op, e.table_name, e.row_key FROM rowhook.event AS e, rowhook.cursor AS c
+    SELECT e.id, e.slot, e.type, e.tenant, e.endpoint_id, e.op, e.table_name, e.row_key FROM rowhook.event AS e, rowhook.cursor AS c
      WHERE e.id > c.highest_id OR NOT pg_visible_in_snapshot(e.xid, c.seen)
 ), wanted AS (
-    SELECT DISTINCT t.type, p.id AS endpoint_id, p.tenant, p.ordered
+    SELECT DISTINCT t.type, NULL::bigint AS addressee, p.id AS endpoint_id, p.tenant, p.ordered
       FROM (SELECT DISTINCT o.type FROM open AS o WHERE o.op <> 'probe') AS t
      CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
       JOIN rowhook.endpoint AS p ON k.pattern = ANY (p.events) AND p.state <> 'removed'
+    UNION ALL
+    SELECT DISTINCT o.type, p.id, p.id, p.tenant, p.ordered
+      FROM open AS o JOIN rowhook.endpoint AS p ON p.id = o.endpoint_id AND p.state <> 'removed'
 ), made AS (
     INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, due_at)
     SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(o.table_name, '') || ':' || o.row_key, '#' || o.id) END, 'pending', clock_timestamp()
-      FROM open AS o JOIN wanted AS w ON w.type = o.type
+      FROM open AS o JOIN wanted AS w ON w.type = o.type AND w.addressee IS NOT DISTINCT FROM o.endpoint_id
      WHERE w.tenant IS NULL OR w.tenant = o.tenant
      ORDER BY o.id, w.endpoint_id
     ON CONFLICT DO NOTHING RETURNING id
