@@ -340,6 +340,14 @@ def test_9_a_lease_of_a_process_that_died():
     assert violated(died(2.6)) == {9}
 
 
+def test_9_whose_end_could_not_be_heard_has_as_long_as_one_that_is_cut_off():
+    its_own_way = [Fault("silence", "r1", NOW - 0.1, NOW + 9.5)]
+    assert not verdict(9, died(5.0, faults=its_own_way)).violations
+    assert verdict(9, died(2.6, faults=[Fault("halve", "r1", NOW - 0.1, NOW + 9.5)])).violations  # the server hears of that
+    assert verdict(9, died(4.0, faults=[Fault("silence", "r1", NOW - 0.1, NOW + 1.0)])).violations
+    assert verdict(9, died(10.5, faults=[Fault("silence", "r1", NOW - 0.1, NOW + 12.0)])).violations
+
+
 def test_9_time_does_not_count_while_nobody_could_take_over():
     assert not verdict(9, died(2.6, faults=[Fault("restart_fast", "*", NOW + 0.5, NOW + 1)])).violations
     assert not verdict(9, died(2.6, faults=[Fault("freeze", "r2/1", NOW - 5, NOW + 10)])).violations
