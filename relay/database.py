@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import select
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -89,7 +90,8 @@ def query(name: str) -> LiteralString:
 class Session:
     """One connection, made when needed; not shared by tasks that run at once (a lock sees to it).
 
-    A session that ``holds`` an advisory lock is never made again: what it held went with it. A statement that is not answered
+    A session that ``holds`` an advisory lock is never made again: what it held went with it. Any other that was ended while it
+    had nothing to do is made again before its next statement, and nobody is the worse for it. A statement that is not answered
     within ``patience`` seconds ends it: TCP notices a cut network in 2 s, but not who acknowledges and says nothing.
     """
 
@@ -97,7 +99,7 @@ class Session:
         self.dsn = dsn
         self.purpose = purpose
         self.tag = tag
-        self._holds = holds
+        self.holds = holds
         self._patience = ANSWER_WITHIN if patience is None else patience
         self._was_made = False
         self._deadline: float | None = None  # of the answer that is waited for
@@ -116,8 +118,10 @@ class Session:
 
     async def connection(self) -> psycopg.AsyncConnection[DictRow]:
         """The open connection, made now if there is none; raises DatabaseLost."""
+        if self._connection is not None and not self.holds and _was_ended(self._connection):
+            self._drop()
         if self._connection is None or self._connection.closed:
-            if self._was_made and self._holds:
+            if self._was_made and self.holds:
                 raise DatabaseLost(f"the {self.purpose} session was lost, and what it held with it")
             self._was_made = True
             with translated():
@@ -262,6 +266,15 @@ class Transaction:
     def at_end(self, name: str, params: Params = None) -> None:
         """To be run with COMMIT; its rows are of no interest."""
         self.ending.append((name, params))
+
+
+def _was_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Of one that has nothing to do and does not listen: the server has spoken unasked, which is nearly always its end."""
+    if connection.closed:
+        return True
+    unasked = select.poll()
+    unasked.register(connection.fileno(), select.POLLIN)
+    return bool(unasked.poll(0))
 
 
 async def notifications(connection: psycopg.AsyncConnection[Any], timeout: float | None = None) -> AsyncIterator[psycopg.Notify]:

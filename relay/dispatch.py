@@ -50,6 +50,7 @@ class Dispatcher:
         """Try to become the dispatcher; the role lasts as long as the session."""
         if not (await self.session.row("dispatch.take_role", {"key": ROLE_KEY}))["taken"]:
             return False
+        self.session.holds = True
         self._system = (await self.session.row("dispatch.system"))["system_identifier"]
         return True
 

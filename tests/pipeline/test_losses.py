@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from relay.migrations import migrate
+from relay.model import ROLE_KEY
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import emit
@@ -21,6 +22,14 @@ BACK_WITHIN = 5.0
 GOES_ON_WITHIN = timedelta(seconds=3)
 
 Relays = Callable[..., LocalRelay]
+
+LIVE = "SELECT count(*) FROM rowhook.instance WHERE state = 'live'"
+IDLE_ENDED = """
+SELECT count(pg_terminate_backend(a.pid, 5000)) FROM pg_stat_activity AS a
+ WHERE a.application_name LIKE %s AND a.pid NOT IN (
+       SELECT l.pid FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint << 32) | l.objid::bigint = %s)
+"""
 
 
 @pytest.mark.parametrize("purpose", ["lease", "bell", "dispatch", "claim", "record", "house"])
@@ -53,6 +62,35 @@ def test_a_relay_whose_session_is_ended_goes_on_in_its_process(
     requests = receiver.requests
     assert len([r for r in requests if r.path == "/hook"]) == 2, "what was not out is sent once"
     eventually(lambda: [status for _, status, _ in attempts_of(conn)] == [200] * len(requests), what="each request's answer")
+
+
+@pytest.mark.parametrize("purpose", ["dispatch", "claim", "record", "house"])
+def test_a_session_that_held_nothing_is_made_again_and_no_lease_is_lost(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, purpose: str
+) -> None:
+    """1 Two relays, a request is out. 2 One session of each is ended while it has nothing to do; of the dispatcher's not the one
+    that holds the role. 3 They are made again, under the same instance ids, and the request is sent once."""
+    gate = Gate()
+    receiver.answer("/slow", gate.answer)
+    add_hook(receiver.url("/slow"), ["slow.*"], timeout="30s")
+    add_hook(receiver.url("/hook"), ["a.*"])
+    relays(), relays()
+    emit(conn, type="a.first")
+    eventually(lambda: states(conn) == {"delivered": 1}, what="a recorder has a session")
+    emit(conn, type="slow.one")
+    receiver.wait_for(1, path="/slow")
+    eventually(lambda: one(conn, LIVE) == 2 and asleep(conn))
+    ended = one(conn, IDLE_ENDED, f"rowhook {purpose}%", ROLE_KEY)
+    assert ended == {"dispatch": 1, "record": 1}.get(purpose, 2)
+    emit(conn, type="a.second")
+    conn.execute("NOTIFY rowhook_work")  # something may be to claim
+    since = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s AND backend_start > %s"
+    moment = one(conn, "SELECT max(occurred_at) - interval '1 s' FROM rowhook.event")
+    eventually(lambda: one(conn, since, f"rowhook {purpose}%", moment) >= ended, timeout=20, what="they are made again")
+    gate.open()
+    eventually(lambda: states(conn) == {"delivered": 3})
+    assert one(conn, LIVE) == one(conn, "SELECT count(*) FROM rowhook.instance") == 2
+    assert attempts_of(conn) == [(1, 200, None)] * 3
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate", "kill -9"])
