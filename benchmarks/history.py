@@ -39,10 +39,10 @@ WITH old AS (
     SELECT e.id, e.slot, p.id, 'delivered', 1, e.occurred_at + interval '5 ms', e.occurred_at + interval '5 ms',
            e.occurred_at + interval '20 ms'
       FROM event AS e CROSS JOIN rowhook.endpoint AS p ORDER BY e.id
-    RETURNING id, leased_at
+    RETURNING id, endpoint_id, leased_at, ended_at
 )
-INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, duration, status_code)
-SELECT d.id, 1, 1, d.leased_at + interval '1 ms', interval '9 ms', 204 FROM delivery AS d ORDER BY d.id
+INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, recorded_at, duration, status_code)
+SELECT d.id, d.endpoint_id, 1, 1, d.leased_at + interval '1 ms', d.ended_at, interval '9 ms', 204 FROM delivery AS d ORDER BY d.id
 """
 DELIVERIES_OF_A_TRANSACTION = 20_000
 # The relay that delivered all that had come so far.
@@ -57,7 +57,7 @@ def run(size: Size, say: Say) -> list[Figure]:
         say(f"making {OLD[size]:,} old deliveries")
         backlogs = {}
         for name, old in (("full", OLD[size]), ("empty", 0)):
-            template = _template(server, f"template_{name}", receiver.url, old)
+            template = with_history(server, f"template_{name}", receiver.url, old)
             backlogs[name] = Backlog(lambda connection: insert_expenses(connection, JOBS[size]), JOBS[size], template)
         found: dict[str, list[float]] = {name: [] for name in backlogs}
         for number in range(rounds):
@@ -69,7 +69,7 @@ def run(size: Size, say: Say) -> list[Figure]:
         return [figure("history", metric, "deliveries/s", found["full"], "empty tables", found["empty"], BAR, note)]
 
 
-def _template(server: Server, name: str, url: str, old: int) -> str:
+def with_history(server: Server, name: str, url: str, old: int) -> str:
     """A captured table, an endpoint, and so many deliveries to it that are done."""
     server.database(name, CAPTURE)
     with server.connect(name) as connection:

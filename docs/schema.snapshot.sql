@@ -662,6 +662,10 @@ BEGIN
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
         GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
+        GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
+        -- The API's catalog of event types, and what it is asked to emit.
+        GRANT SELECT ON rowhook.capture TO rowhook_relay;
+        GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
             rowhook.pattern_candidates(text) TO rowhook_relay;
         PERFORM rowhook.grant_record_to_relay();
@@ -1268,9 +1272,12 @@ $_$;
 COMMENT ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) IS 'SQL that judges each row of a table by its events';
 
 CREATE TABLE rowhook.attempt (
+    id bigint NOT NULL,
     delivery_id bigint NOT NULL,
+    endpoint_id bigint NOT NULL,
     instance_id bigint NOT NULL,
     started_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     duration interval,
     number integer NOT NULL,
     status_code smallint,
@@ -1286,11 +1293,17 @@ CREATE TABLE rowhook.attempt (
 
 COMMENT ON TABLE rowhook.attempt IS 'One try to deliver, and what came of it';
 
+COMMENT ON COLUMN rowhook.attempt.id IS 'Order of recording; a lost one whose outcome becomes known after all gets a new one';
+
 COMMENT ON COLUMN rowhook.attempt.delivery_id IS 'The delivery';
+
+COMMENT ON COLUMN rowhook.attempt.endpoint_id IS 'The delivery''s endpoint';
 
 COMMENT ON COLUMN rowhook.attempt.instance_id IS 'The relay that made it';
 
 COMMENT ON COLUMN rowhook.attempt.started_at IS 'When the request was begun; of a lost one: when it was claimed';
+
+COMMENT ON COLUMN rowhook.attempt.recorded_at IS 'When its outcome was written here; in the order of id, but for transactions at the same moment';
 
 COMMENT ON COLUMN rowhook.attempt.duration IS 'From the start to the end of the answer or the error';
 
@@ -1303,6 +1316,15 @@ COMMENT ON COLUMN rowhook.attempt.error_class IS 'Null for success; otherwise wh
 COMMENT ON COLUMN rowhook.attempt.error IS 'The failure in words';
 
 COMMENT ON COLUMN rowhook.attempt.response_excerpt IS 'The first 4 kB of the answer''s body';
+
+ALTER TABLE rowhook.attempt ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.attempt_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE rowhook.capture_failure (
     id bigint NOT NULL,
@@ -1974,6 +1996,8 @@ ALTER TABLE ONLY rowhook.probe
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
 
+CREATE INDEX attempt_of_endpoint ON rowhook.attempt USING btree (endpoint_id, id) WITH (deduplicate_items=off);
+
 CREATE INDEX delivery_dead ON rowhook.delivery USING btree (endpoint_id, ended_at) WHERE (state = 'dead'::text);
 
 CREATE INDEX delivery_leased ON rowhook.delivery USING btree (instance_id) WHERE (state = 'leased'::text);
@@ -2006,6 +2030,8 @@ ALTER TABLE ONLY rowhook.secret
 GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
+
+GRANT SELECT ON TABLE rowhook.capture TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.begun(c rowhook.capture) FROM PUBLIC;
 
@@ -2043,6 +2069,7 @@ REVOKE ALL ON FUNCTION rowhook.compared(event json, present json, definition tex
 REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) FROM PUBLIC;
 
@@ -2089,6 +2116,7 @@ GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time
 REVOKE ALL ON FUNCTION rowhook.readable(odd json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.refuse(message text, hint text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.refuse(message text, hint text) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.ring() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_capture;
@@ -2117,6 +2145,8 @@ REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT
 REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.attempt TO rowhook_relay;
+
+GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;
 
 GRANT INSERT ON TABLE rowhook.capture_failure TO rowhook_capture;
 

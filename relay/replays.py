@@ -19,6 +19,8 @@ from psycopg.rows import DictRow
 from relay import endpoints, public_id
 from relay.database import query
 from relay.errors import UserMistake
+from relay.since import HIGHEST, first_id, last_id
+from relay.wanted import ALL, Wanted
 
 Connection = psycopg.Connection[DictRow]
 
@@ -32,7 +34,10 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which deliveries: all that is given must hold. Times are of the delivery's making, which follows the event's commit."""
+    """Which deliveries: all that is given must hold. Times are of the delivery's making, which follows the event's commit.
+
+    ``tenant`` is the endpoint's, ``wanted`` and ``row_key`` are the event's.
+    """
 
     states: Sequence[str]
     event: int | None = None
@@ -41,12 +46,13 @@ class Selection:
     endpoint: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    wanted: Wanted = ALL
+    row_key: str | None = None
+    tenant: str | None = None
 
     def parameters(self) -> dict[str, Any]:
-        return {
-            "states": list(self.states),
-            **{name: getattr(self, name) for name in ("event", "event_slot", "delivery", "endpoint", "since", "until")},
-        }
+        names = ("event", "event_slot", "delivery", "endpoint", "since", "until", "row_key", "tenant")
+        return {"states": list(self.states), **{name: getattr(self, name) for name in names}, **self.wanted._asdict()}
 
 
 @dataclass(slots=True)
@@ -57,6 +63,7 @@ class Found:
     removed: int = 0
     event_gone: int = 0
     waiting: dict[str, str] = field(default_factory=dict)
+    first_id: int = 0
     last_id: int = 0
 
 
@@ -101,8 +108,11 @@ def find_delivery(connection: Connection, text: str) -> DictRow:
 
 def look(connection: Connection, selection: Selection) -> Found:
     """Count what would be replayed, and what is left out because its endpoint was removed or its event is gone."""
-    found = Found()
-    for row in connection.execute(query("replay.look"), selection.parameters()).fetchall():
+    first, last = _range(connection, selection)
+    found = Found(first_id=first)
+    for row in connection.execute(
+        query("replay.look"), {**selection.parameters(), "first_id": first, "last_id": last}
+    ).fetchall():
         found.last_id = max(found.last_id, row["last_id"])
         if row["state"] == "removed":
             found.removed += row["total"]
@@ -114,12 +124,20 @@ def look(connection: Connection, selection: Selection) -> Found:
     return found
 
 
-def replay(connection: Connection, selection: Selection, found: Found, *, new_id: bool) -> int:
-    """Make them pending; returns how many. What ends meanwhile is above ``found.last_id`` or below what has been passed."""
+def _range(connection: Connection, selection: Selection) -> tuple[int, int]:
+    """Between which ids they lie. Dead letters have an index of their own, for others all that there ever was would be read."""
+    if set(selection.states) == {"dead"}:
+        return 0, HIGHEST
+    return first_id(connection, "delivery", selection.since), last_id(connection, "delivery", selection.until)
+
+
+def replay(connection: Connection, selection: Selection, found: Found, *, new_id: bool, most: int | None = None) -> int:
+    """Make them pending, ``most`` at most; how many. What ends meanwhile is above ``last_id`` or below what has been passed."""
     total: int = 0
-    after = 0
-    while True:
-        parameters = {**selection.parameters(), "after": after, "last_id": found.last_id, "batch": BATCH, "new_id": new_id}
+    after = found.first_id - 1
+    while most is None or total < most:
+        batch = BATCH if most is None else min(BATCH, most - total)
+        parameters = {**selection.parameters(), "after": after, "last_id": found.last_id, "batch": batch, "new_id": new_id}
         (row,) = connection.execute(query("replay.replay"), parameters).fetchall()
         total += row["replayed"]
         if row["replayed"]:
@@ -127,6 +145,7 @@ def replay(connection: Connection, selection: Selection, found: Found, *, new_id
         if row["last_id"] is None:
             return total
         after = row["last_id"]
+    return total
 
 
 def other_states(connection: Connection, selection: Selection) -> Counter[str]:

@@ -55,9 +55,12 @@ COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s i
 COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; #event where there is no row key';
 
 CREATE TABLE rowhook.attempt (
+    id               bigint      GENERATED ALWAYS AS IDENTITY,
     delivery_id      bigint      NOT NULL,
+    endpoint_id      bigint      NOT NULL,
     instance_id      bigint      NOT NULL,
     started_at       timestamptz NOT NULL,
+    recorded_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     duration         interval,
     number           integer     NOT NULL,
     status_code      smallint,
@@ -73,11 +76,17 @@ CREATE TABLE rowhook.attempt (
     CONSTRAINT success_has_status CHECK (error_class IS NOT NULL OR (status_code IS NOT NULL AND status_code BETWEEN 200 AND 299)),
     CONSTRAINT lost_knows_nothing CHECK (error_class <> 'lost' OR (status_code IS NULL AND duration IS NULL))
 );
+-- An endpoint's last attempts, without reading anybody else's: what each list, count and stream of the API walks. One more entry for
+-- each attempt, at the end of its endpoint's part (docs/performance.md has what it costs). No two entries are equal.
+CREATE INDEX attempt_of_endpoint ON rowhook.attempt (endpoint_id, id) WITH (deduplicate_items = off);
 
 COMMENT ON TABLE rowhook.attempt IS 'One try to deliver, and what came of it';
+COMMENT ON COLUMN rowhook.attempt.id IS 'Order of recording; a lost one whose outcome becomes known after all gets a new one';
 COMMENT ON COLUMN rowhook.attempt.delivery_id IS 'The delivery';
+COMMENT ON COLUMN rowhook.attempt.endpoint_id IS 'The delivery''s endpoint';
 COMMENT ON COLUMN rowhook.attempt.instance_id IS 'The relay that made it';
 COMMENT ON COLUMN rowhook.attempt.started_at IS 'When the request was begun; of a lost one: when it was claimed';
+COMMENT ON COLUMN rowhook.attempt.recorded_at IS 'When its outcome was written here; in the order of id, but for transactions at the same moment';
 COMMENT ON COLUMN rowhook.attempt.duration IS 'From the start to the end of the answer or the error';
 COMMENT ON COLUMN rowhook.attempt.number IS '1, 2, 3 … within the delivery, over all replays';
 COMMENT ON COLUMN rowhook.attempt.status_code IS 'HTTP status, where an answer came';

@@ -75,6 +75,10 @@ BEGIN
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
         GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
+        GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
+        -- The API's catalog of event types, and what it is asked to emit.
+        GRANT SELECT ON rowhook.capture TO rowhook_relay;
+        GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
             rowhook.pattern_candidates(text) TO rowhook_relay;
         PERFORM rowhook.grant_record_to_relay();

@@ -16,6 +16,7 @@ from relay.cli import (
     endpoint,
     endpoint_edit,
     endpoint_rotate,
+    explain,
     keys,
     migrate,
     replay,
@@ -32,6 +33,7 @@ app.command("uncapture")(capture.uncapture_command)
 app.add_typer(endpoint.app, name="endpoint")
 app.command("run")(run.run_command)
 app.command("deliveries")(deliveries.deliveries_command)
+app.command("explain")(explain.explain_command)
 app.command("replay")(replay.replay_command)
 app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from typer import Option
@@ -11,6 +12,7 @@ from relay.cli.output import Json, as_json, line, note
 from relay.cli.session import Connection, at_work
 from relay.errors import UserMistake
 from relay.replays import Found, Selection
+from relay.wanted import ALL, Wanted
 
 
 def replay_command(
@@ -19,6 +21,8 @@ def replay_command(
     endpoint: Annotated[str | None, Option(help="Those of this endpoint: end_…", metavar="ID")] = None,
     since: Annotated[str | None, Option(help="Those made since then: 2h (ago) or an ISO time.", metavar="T")] = None,
     until: Annotated[str | None, Option(help="Only those made until then.", metavar="T")] = None,
+    type: Annotated[str | None, Option("--type", help="Only of these event types: expense.*,bill.paid", metavar="P")] = None,
+    row_key: Annotated[str | None, Option(help="Only of the row with this key.", metavar="KEY")] = None,
     status: Annotated[str, Option(help=f"Which: {', '.join(replays.REPLAYABLE)}.", metavar="S")] = "dead",
     new_id: Annotated[
         bool, Option("--new-id", help="Under a new webhook-id, for receivers that drop one they have seen.")
@@ -32,6 +36,8 @@ def replay_command(
     states = replays.parse_status(status)
     with at_work() as (_, connection):
         selection = _selection(connection, states, (event, delivery, endpoint), (since, until))
+        wanted = Wanted.of(endpoints.parse_patterns(type)) if type is not None else ALL
+        selection = replace(selection, wanted=wanted, row_key=row_key)
         found = replays.look(connection, selection)
         count = found.count if dry_run else replays.replay(connection, selection, found, new_id=new_id)
         others = replays.other_states(connection, selection) if not count and (event or delivery) else {}

@@ -111,10 +111,10 @@ WITH left_behind AS (
            free_tries = d.free_tries + 1, instance_id = NULL
       FROM left_behind AS b
      WHERE d.id = b.id
-    RETURNING d.id, b.instance_id, d.leased_at, d.attempts
+    RETURNING d.id, d.endpoint_id, b.instance_id, d.leased_at, d.attempts
 ), lost AS (
-    INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, error_class, error)
-    SELECT f.id, f.attempts, f.instance_id, f.leased_at, 'lost', 'the relay that held it ended before it recorded an outcome'
+    INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, error_class, error)
+    SELECT f.id, f.endpoint_id, f.attempts, f.instance_id, f.leased_at, 'lost', 'the relay that held it ended before it recorded an outcome'
       FROM freed AS f
     ON CONFLICT DO NOTHING
 )

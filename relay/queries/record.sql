@@ -17,12 +17,12 @@ WITH r AS MATERIALIZED (
       FROM (SELECT * FROM r ORDER BY r.delivery_id) AS r
      CROSS JOIN LATERAL (SELECT d.state, d.instance_id, d.attempts, d.last_try FROM rowhook.delivery AS d WHERE d.id = r.delivery_id FOR UPDATE) AS d
 ), written AS (
-    INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, duration, status_code, error_class, error, response_excerpt)
-    SELECT r.delivery_id, r.number, r.instance_id, clock_timestamp() - r.age * interval '1 microsecond', r.duration * interval '1 microsecond',
+    INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, duration, status_code, error_class, error, response_excerpt)
+    SELECT r.delivery_id, r.endpoint_id, r.number, r.instance_id, clock_timestamp() - r.age * interval '1 microsecond', r.duration * interval '1 microsecond',
            r.status_code, r.error_class, r.error, r.excerpt
       FROM r
     ON CONFLICT (delivery_id, number) DO UPDATE
-       SET started_at = excluded.started_at, duration = excluded.duration, status_code = excluded.status_code,
+       SET id = DEFAULT, recorded_at = DEFAULT, started_at = excluded.started_at, duration = excluded.duration, status_code = excluded.status_code,
            error_class = excluded.error_class, error = excluded.error, response_excerpt = excluded.response_excerpt
      WHERE attempt.error_class = 'lost' AND attempt.instance_id = excluded.instance_id
 ), ended AS (

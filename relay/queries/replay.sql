@@ -10,7 +10,8 @@ SELECT d.id, d.state, rowhook.public_id('dlv', d.created_at, d.id) AS public_id
   FROM rowhook.delivery AS d WHERE d.id = %(delivery)s
 
 -- name: look
--- What a replay would take, by endpoint. An event whose slot of the ring was emptied can't be sent again.
+-- What a replay would take, by endpoint. An event whose slot of the ring was emptied can't be sent again; of what type it was, or of
+-- which row, nobody knows.
 SELECT p.public_id, p.state, count(*) AS total, count(e.id) AS kept, max(d.id) AS last_id
   FROM rowhook.delivery AS d
   JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id
@@ -21,6 +22,10 @@ SELECT p.public_id, p.state, count(*) AS total, count(e.id) AS kept, max(d.id) A
    AND (%(endpoint)s::bigint IS NULL OR d.endpoint_id = %(endpoint)s)
    AND (%(since)s::timestamptz IS NULL OR d.created_at >= %(since)s)
    AND (%(until)s::timestamptz IS NULL OR d.created_at <= %(until)s)
+   AND d.id BETWEEN %(first_id)s AND %(last_id)s
+   AND (%(types)s::text[] IS NULL OR e.type = ANY (%(types)s) OR e.type ^@ ANY (%(prefixes)s::text[]))
+   AND (%(row_key)s::text IS NULL OR e.row_key = %(row_key)s)
+   AND (%(tenant)s::text IS NULL OR p.tenant = %(tenant)s)
  GROUP BY p.id
 
 -- name: replay
@@ -38,7 +43,10 @@ WITH picked AS MATERIALIZED (
        AND (%(endpoint)s::bigint IS NULL OR d.endpoint_id = %(endpoint)s)
        AND (%(since)s::timestamptz IS NULL OR d.created_at >= %(since)s)
        AND (%(until)s::timestamptz IS NULL OR d.created_at <= %(until)s)
-       AND EXISTS (SELECT FROM rowhook.event AS e WHERE e.id = d.event_id AND e.slot = d.event_slot)
+       AND EXISTS (SELECT FROM rowhook.event AS e WHERE e.id = d.event_id AND e.slot = d.event_slot
+                      AND (%(types)s::text[] IS NULL OR e.type = ANY (%(types)s) OR e.type ^@ ANY (%(prefixes)s::text[]))
+                      AND (%(row_key)s::text IS NULL OR e.row_key = %(row_key)s))
+       AND (%(tenant)s::text IS NULL OR p.tenant = %(tenant)s)
      ORDER BY d.id LIMIT %(batch)s
        FOR UPDATE OF d FOR SHARE OF p
 ), replayed AS (

@@ -138,12 +138,13 @@ def deliver(conn: Connection) -> Callable[..., Sent]:
         assert row is not None
         conn.execute(
             """
-            INSERT INTO rowhook.attempt (delivery_id, instance_id, started_at, duration, number, status_code, error_class, error,
-                                         response_excerpt)
-            SELECT %s, 1, now(), interval '12.345 ms', n, 503, 'http_5xx', 'Service Unavailable', E'\x1b[31mgo away\n'
-              FROM generate_series(1, %s) AS n
+            INSERT INTO rowhook.attempt (delivery_id, endpoint_id, instance_id, started_at, duration, number, status_code,
+                                         error_class, error, response_excerpt)
+            SELECT d.id, d.endpoint_id, 1, now(), interval '12.345 ms', n, 503,
+                   'http_5xx', 'Service Unavailable', E'\x1b[31mgo away\n'
+              FROM rowhook.delivery AS d, generate_series(1, %s) AS n WHERE d.id = %s
             """,
-            [row[0], attempts],
+            [attempts, row[0]],
         )
         return Sent(str(event), str(row[1]), int(row[0]))
 

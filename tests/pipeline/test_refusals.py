@@ -274,8 +274,8 @@ def test_a_deadlock_that_is_settled_against_the_relay_costs_nothing(
     t.execute("SET deadlock_timeout = '20s'")
     if stage == "record":
         t.execute(
-            "INSERT INTO rowhook.attempt (delivery_id, instance_id, number, started_at, error_class)"
-            " SELECT d.id, 1, 1, now(), 'lost' FROM rowhook.delivery AS d WHERE d.attempts = 1 ORDER BY id LIMIT 1"
+            "INSERT INTO rowhook.attempt (delivery_id, endpoint_id, instance_id, number, started_at, error_class)"
+            " SELECT d.id, d.endpoint_id, 1, 1, now(), 'lost' FROM rowhook.delivery AS d WHERE d.attempts = 1 ORDER BY id LIMIT 1"
         )
         one_out.open()
         then = "SELECT FROM rowhook.delivery WHERE attempts = 1 ORDER BY id LIMIT 1 FOR UPDATE"

@@ -89,6 +89,8 @@ MAY = {
         "rowhook.secret_id_seq": "USAGE",
         "rowhook.delivery": "INSERT SELECT UPDATE",
         "rowhook.attempt": "INSERT SELECT UPDATE",
+        "rowhook.attempt_id_seq": "SELECT",
+        "rowhook.capture": "SELECT",
         "rowhook.instance": "DELETE INSERT SELECT UPDATE",
         "rowhook.cursor": "SELECT UPDATE",
         "rowhook.horizon": "SELECT UPDATE(xid)",
@@ -97,6 +99,8 @@ MAY = {
         "rowhook.ring()": "EXECUTE",
         "rowhook.public_id(text,timestamp with time zone,bigint,smallint)": "EXECUTE",
         "rowhook.pattern_candidates(text)": "EXECUTE",
+        "rowhook.emit(text,json,text,text)": "EXECUTE",
+        "rowhook.refuse(text,text)": "EXECUTE",
     },
     "rowhook_reader": {
         "rowhook.delivery_history": "SELECT",
@@ -135,7 +139,6 @@ FOR_WHO_MIGRATES = {
         "side_sql",
     ),
     *("singular", "table_label", "tenant_sql", "told_sql", "trigger_names", "uncapture", "update_sql", "verify", "verify_sql"),
-    *("emit", "refuse"),  # an application's, by grants of its own: docs/security.md has them
 }
 OBJECTS = """
 SELECT c.relname FROM pg_class AS c
@@ -231,8 +234,8 @@ def test_no_view_shows_a_secret(conn: Connection, finmind: str, as_role: Callabl
         INSERT INTO expenses (user_id, amount) VALUES (1, 1);
         INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, ended_at)
         SELECT e.id, e.slot, 1, 'dead', now() FROM rowhook.event AS e;
-        INSERT INTO rowhook.attempt (delivery_id, number, instance_id, started_at, error_class, error)
-        SELECT d.id, 1, 1, now(), 'timeout', 'slow' FROM rowhook.delivery AS d;
+        INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, error_class, error)
+        SELECT d.id, 1, 1, 1, now(), 'timeout', 'slow' FROM rowhook.delivery AS d;
     """)
     reader = as_role("rowhook_reader")
     views = [name for name, kind, _ in conn.execute(RELATIONS).fetchall() if kind == "v"]

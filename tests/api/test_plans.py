@@ -1,0 +1,102 @@
+"""No list reads a big table from end to end: plans, and what they touch, with many rows that are somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow, dict_row
+
+from relay import attempts, deliveries, event_list, replays, trail
+from relay.replays import Selection
+from relay.wanted import Wanted
+from tests.api.making import add_endpoints, make_past
+from tests.cluster import Cluster
+
+EVENTS = 20_000
+BIG = ("event", "delivery", "attempt")
+
+
+class Explaining(psycopg.Connection[DictRow]):
+    """Keeps the plan of every statement."""
+
+    plans: list[Any]
+
+    def execute(self, statement: Any, parameters: Any = None, **options: Any) -> Any:
+        if isinstance(statement, str) and statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            (row,) = super().execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
+            self.plans += row["QUERY PLAN"]
+        return super().execute(statement, parameters, **options)
+
+
+@pytest.fixture(scope="module")
+def big(cluster: Cluster, template: str) -> Iterator[tuple[Explaining, dict[str | None, int]]]:
+    name = cluster.create_database(template=template)
+    with psycopg.connect(cluster.dsn(name), autocommit=True) as connection:
+        endpoints = add_endpoints(connection)
+        make_past(connection, EVENTS)
+        # One whose past is small and lies behind all the others'.
+        connection.execute("UPDATE rowhook.attempt SET endpoint_id = 999 WHERE id <= 20")
+    connection = Explaining.connect(
+        cluster.dsn(name), autocommit=True, row_factory=dict_row, options="-c search_path=pg_catalog,pg_temp -c timezone=UTC"
+    )
+    connection.plans = []
+    yield connection, endpoints
+    connection.close()
+    cluster.drop_database(name)
+
+
+def scans(node: Any) -> Iterator[tuple[str, str]]:
+    """Kind of scan and table, of every node that reads one."""
+    if isinstance(node, Mapping):
+        if "Relation Name" in node:
+            yield node["Node Type"], node["Relation Name"]
+        for value in node.values():
+            yield from scans(value)
+    elif isinstance(node, list):
+        for part in node:
+            yield from scans(part)
+
+
+NOW = datetime.now().astimezone()
+HOUR_AGO = NOW - timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda c, e: attempts.page(c, e["7"], attempts.Filter(), None, 50), id="attempts"),
+        pytest.param(lambda c, e: attempts.page(c, 999, attempts.Filter(), None, 50), id="attempts of a quiet endpoint"),
+        pytest.param(lambda c, e: attempts.page(c, e["7"], attempts.Filter(since=HOUR_AGO), 9_000, 50), id="attempts since"),
+        pytest.param(
+            lambda c, e: attempts.page(c, e["7"], attempts.Filter("leased", Wanted.of(["no.*"])), None, 50), id="filtered"
+        ),
+        pytest.param(lambda c, e: attempts.stats(c, 999, "day", HOUR_AGO), id="stats"),
+        pytest.param(lambda c, e: event_list.page(c, event_list.Filter(), None, 50), id="events"),
+        pytest.param(
+            lambda c, e: event_list.page(c, event_list.Filter(tenant="9", since=HOUR_AGO, until=NOW), None, 50),
+            id="events of a tenant",
+        ),
+        pytest.param(lambda c, e: event_list.find(c, 100, 3), id="event"),
+        pytest.param(lambda c, e: trail.trail(c, 100, int(NOW.timestamp()) // 86400 % 10), id="trail"),
+        pytest.param(lambda c, e: (deliveries.find(c, 100), attempts.of_delivery(c, 100)), id="delivery"),
+        pytest.param(lambda c, e: replays.look(c, Selection(["dead"], endpoint=e["7"], since=HOUR_AGO)), id="replay of the dead"),
+        pytest.param(
+            lambda c, e: replays.look(c, Selection(["delivered", "cancelled"], endpoint=e["7"], since=NOW)), id="replay of others"
+        ),
+        pytest.param(
+            lambda c, e: replays.look(c, Selection(["dead"], event=100, event_slot=3, tenant="7")), id="replay of an event"
+        ),
+        pytest.param(lambda c, e: replays.look(c, Selection(["dead", "delivered"], delivery=100)), id="replay of a delivery"),
+    ],
+)
+def test_by_an_index(big: tuple[Explaining, dict[str | None, int]], ask: Any) -> None:
+    connection, endpoints = big
+    connection.plans.clear()
+    ask(connection, endpoints)
+    found = set(scans(connection.plans))
+    assert found, "something was read"
+    assert not [scan for scan in found if scan[0] == "Seq Scan" and scan[1].startswith(BIG)], found
