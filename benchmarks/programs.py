@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+import urllib.request
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 import psutil
 import psycopg
 
-from benchmarks.server import SECRET_KEY
+from benchmarks.server import SECRET_KEY, free_port
 
 ROOT = Path(__file__).parents[1]
 READY_WITHIN, STOP_WITHIN = 20.0, 30.0
@@ -38,15 +39,7 @@ class RelayProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ROWHOOK_", "PG"))}
-        environment |= {
-            "DATABASE_URL": self._dsn,
-            "PYTHONPATH": str(ROOT),
-            "ROWHOOK_SECRET_KEY": SECRET_KEY,
-            "ROWHOOK_ALLOW_HTTP": "1",
-            "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
-            **self._settings,
-        }
+        environment = _environment(self._dsn, self._settings)
         try:
             with psycopg.connect(self._dsn, autocommit=True) as connection:
                 before = _count_live(connection)
@@ -106,6 +99,50 @@ class RelayProcess:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the relay did not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def api(dsn: str) -> Iterator[str]:
+    """`python -m relay api` until the end of the block; yields its URL. Whoever asks from this machine is the operator."""
+    address = f"127.0.0.1:{free_port()}"
+    settings = {"ROWHOOK_API_LISTEN": address, "ROWHOOK_API_RATE": "100000"}
+    with tempfile.TemporaryDirectory(prefix="rh-bench-api-") as folder:
+        command = [sys.executable, "-m", "relay", "api"]
+        log = Path(folder) / "api.log"
+        with (
+            log.open("wb") as written,
+            subprocess.Popen(
+                command, cwd=folder, env=_environment(dsn, settings), stdout=subprocess.DEVNULL, stderr=written
+            ) as process,
+        ):
+            try:
+                _wait_until_it_answers(process, f"http://{address}/health/live", log)
+                yield f"http://{address}"
+            finally:
+                process.terminate()
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the API did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.05)
+
+
+def _environment(dsn: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Without the caller's own settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ROWHOOK_", "PG"))}
+    return environment | {
+        "DATABASE_URL": dsn,
+        "PYTHONPATH": str(ROOT),
+        "ROWHOOK_SECRET_KEY": SECRET_KEY,
+        "ROWHOOK_ALLOW_HTTP": "1",
+        "ROWHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+        **settings,
+    }
 
 
 @contextlib.contextmanager

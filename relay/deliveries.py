@@ -47,7 +47,8 @@ def replay(connection: Connection, delivery: Row, *, new_id: bool) -> None:
 
 def cancel(connection: Connection, delivery: Row) -> bool:
     """Give it up; whether it is out, and ends as it ends but is not tried again. Raises UserMistake for what has ended."""
-    (row,) = connection.execute(query("api_deliveries.cancel"), {"delivery": delivery["id"]}).fetchall()
-    if row["was"] in ENDED:
-        raise UserMistake(f"it has ended already: {row['was']}", "only what is pending or out can be cancelled")
-    return bool(row["was"] == "leased")
+    rows = connection.execute(query("api_deliveries.cancel"), {"delivery": delivery["id"]}).fetchall()
+    was = rows[0]["was"] if rows else "not kept any more"
+    if was not in ("pending", "leased"):
+        raise UserMistake(f"it has ended already: {was}", "only what is pending or out can be cancelled")
+    return bool(was == "leased")

@@ -19,7 +19,8 @@ from psycopg.rows import DictRow
 from relay import endpoints, public_id
 from relay.database import query
 from relay.errors import UserMistake
-from relay.since import HIGHEST, first_id, last_id
+from relay.since import first_id, last_id
+from relay.walk import HIGHEST
 from relay.wanted import ALL, Wanted
 
 Connection = psycopg.Connection[DictRow]

@@ -9,10 +9,10 @@ import psycopg
 from psycopg.rows import DictRow
 
 from relay.database import query
+from relay.walk import HIGHEST
 
 # What was under way at the same moment may have its ids and times in another order than what is beside it.
 MARGIN = timedelta(minutes=1)
-HIGHEST = 2**63 - 1
 
 
 def first_id(

@@ -24,6 +24,7 @@ class Reason(StrEnum):
 
     NOT_DISPATCHED = "not_dispatched"
     PROBE = "probe"
+    ADDRESSED = "addressed"
     ADDED_LATER = "added_later"
     TENANT = "tenant"
     PATTERN = "pattern"
@@ -73,8 +74,8 @@ def trail(connection: psycopg.Connection[DictRow], event: int, slot: int, tenant
     if not found:
         return None
     about = found[0]
-    asked = {"event": event, "event_slot": slot, "type": about["type"], "tenant": tenant, "most": MOST + 1}
-    rows = connection.execute(query("trail.endpoints"), asked).fetchall()
+    asked = {"type": about["type"], "addressee": about["addressee"], "tenant": tenant, "most": MOST + 1}
+    rows = connection.execute(query("trail.endpoints"), {**asked, "event": event, "event_slot": slot}).fetchall()
     return Trail(about, [_stop(about, row) for row in rows[:MOST]], len(rows) > MOST)
 
 
@@ -115,6 +116,8 @@ def why(event: Row, row: Row) -> tuple[Reason, str] | tuple[None, None]:
 def _why_none(event: Row, row: Row) -> tuple[Reason, str]:
     if event["op"] == "probe":
         return Reason.PROBE, "a test of the bell goes to nobody"
+    if event["addressee"] is not None and not row["wants"]:
+        return Reason.ADDRESSED, "the event is for another endpoint alone"
     if not row["wants"]:
         return Reason.PATTERN, f"it wants {', '.join(row['events'])}, which {event['type']} is not"
     if row["tenant"] is not None and row["tenant"] != event["tenant"]:

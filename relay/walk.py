@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from relay.since import HIGHEST
-
+HIGHEST = 2**63 - 1  # of ids
 MOST = 10_000  # rows that are looked at for one page
 FIRST = 250  # in the first statement; each further one looks at four times as many
 Row = dict[str, Any]

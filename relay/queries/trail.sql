@@ -1,7 +1,7 @@
 -- name: event
 -- Whether it has been dispatched: what the cursor has seen, and of the window that is under way what lies up to its position.
 SELECT e.id, e.slot, rowhook.public_id('evt', e.occurred_at, e.id, e.slot) AS public_id, e.occurred_at, e.op::text AS op, e.type, e.table_name,
-       e.row_key, e.tenant, e.moved,
+       e.row_key, e.tenant, e.moved, e.endpoint_id AS addressee,
        pg_visible_in_snapshot(e.xid, c.seen)
        OR c.target IS NOT NULL AND pg_visible_in_snapshot(e.xid, c.target) AND e.id <= c.position AS dispatched
   FROM rowhook.event AS e CROSS JOIN rowhook.cursor AS c
@@ -9,9 +9,10 @@ SELECT e.id, e.slot, rowhook.public_id('evt', e.occurred_at, e.id, e.slot) AS pu
 
 -- name: endpoints
 -- Every endpoint beside what became of the event there. Those removed that never wanted it are nobody's concern.
-SELECT p.public_id AS endpoint_id, p.url, p.tenant, p.events, p.state AS endpoint_state, p.state_reason, p.created_at AS added_at,
+SELECT p.id, p.public_id AS endpoint_id, p.url, p.tenant, p.events, p.state AS endpoint_state, p.state_reason, p.created_at AS added_at,
        p.circuit, p.probe_at,
-       EXISTS (SELECT FROM rowhook.pattern_candidates(%(type)s) AS k WHERE k = ANY (p.events)) AS wants,
+       CASE WHEN %(addressee)s::bigint IS NULL THEN EXISTS (SELECT FROM rowhook.pattern_candidates(%(type)s) AS k WHERE k = ANY (p.events))
+            ELSE p.id = %(addressee)s END AS wants,
        d.id AS delivery, d.created_at, d.state, d.attempts, d.due_at, d.due_at > clock_timestamp() AS is_early, d.ended_at,
        a.status_code, a.error_class, a.error,
        d.order_key IS NOT NULL AND EXISTS (SELECT FROM rowhook.delivery AS o
@@ -23,5 +24,6 @@ SELECT p.public_id AS endpoint_id, p.url, p.tenant, p.events, p.state AS endpoin
                       WHERE a.delivery_id = d.id ORDER BY a.number DESC LIMIT 1) AS a ON true
  WHERE (%(tenant)s::text IS NULL OR p.tenant = %(tenant)s)
    AND (p.state <> 'removed' OR d.id IS NOT NULL
-        OR EXISTS (SELECT FROM rowhook.pattern_candidates(%(type)s) AS k WHERE k = ANY (p.events)))
+        OR p.id = %(addressee)s
+        OR %(addressee)s::bigint IS NULL AND EXISTS (SELECT FROM rowhook.pattern_candidates(%(type)s) AS k WHERE k = ANY (p.events)))
  ORDER BY d.id IS NULL, p.id LIMIT %(most)s

@@ -26,8 +26,8 @@ WITH old AS (
            CASE s.state WHEN 'pending' THEN now() + interval '1 hour' END,
            CASE WHEN s.state <> 'pending' THEN e.occurred_at + interval '20 ms' END
       FROM event AS e JOIN rowhook.endpoint AS p ON p.tenant IS NULL OR p.tenant = e.tenant
-     CROSS JOIN LATERAL (SELECT coalesce((ARRAY['dead', 'pending', 'cancelled'])[1 + e.id %% 10], 'delivered') AS state,
-                                CASE e.id %% 10 WHEN 0 THEN 3 ELSE 1 END AS attempts) AS s
+     CROSS JOIN LATERAL (SELECT coalesce((ARRAY['dead', 'pending', 'cancelled'])[1 + e.id / 2 %% 10], 'delivered') AS state,
+                                CASE e.id / 2 %% 10 WHEN 0 THEN 3 ELSE 1 END AS attempts) AS s
      ORDER BY e.id, p.id
     RETURNING id, endpoint_id, leased_at, state, attempts
 )

@@ -94,6 +94,14 @@ def test_nothing_was_made_of_it(dsn: str, conn: Connection, add) -> None:
     assert found[another][1] == "it gets events of tenant 8 only; this one's is 7"
 
 
+def test_an_event_for_one_endpoint_alone(dsn: str, conn: Connection, add) -> None:
+    """Whatever that one's patterns are."""
+    addressee, other = add("{bill.*}"), add()
+    conn.execute("INSERT INTO rowhook.event (op, type, endpoint_id) VALUES ('own', 'webhook.ping', %s)", [addressee])
+    found = ways(dsn, conn)
+    assert (found[addressee][0], found[other][0]) == (Reason.NOT_DISPATCHED, Reason.ADDRESSED)
+
+
 def test_within_a_window_what_lies_behind_the_position_has_been_dispatched(dsn: str, conn: Connection, add) -> None:
     endpoint = add()
     emit(conn)
