@@ -17,7 +17,7 @@ from tests.api.making import add_endpoints, make_past, open_as_api
 from tests.cluster import Cluster
 
 EVENTS = 20_000
-BIG = ("event", "delivery", "attempt")
+FILLED = "SELECT DISTINCT c.relname FROM rowhook.event AS e JOIN pg_class AS c ON c.oid = e.tableoid"
 
 
 class Explaining:
@@ -95,4 +95,6 @@ def test_by_an_index(big: tuple[psycopg.Connection[DictRow], dict[str | None, in
     ask(explaining, endpoints)
     found = set(scans(explaining.plans))
     assert found, "something was read"
-    assert not [scan for scan in found if scan[0] == "Seq Scan" and scan[1].startswith(BIG)], found
+    # Slots of the ring that are empty may be read from end to end.
+    big_ones = {"delivery", "attempt", *(row["relname"] for row in connection.execute(FILLED).fetchall())}
+    assert not [scan for scan in found if "Seq Scan" in scan[0] and scan[1] in big_ones], found
