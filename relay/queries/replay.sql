@@ -11,11 +11,11 @@ SELECT d.id, d.state, rowhook.public_id('dlv', d.created_at, d.id) AS public_id
 
 -- name: look
 -- What a replay would take, by endpoint. An event whose slot of the ring was emptied can't be sent again; of what type it was, or of
--- which row, nobody knows.
+-- which row, nobody knows. LATERAL with LIMIT: each event is looked up by itself, where a join may read all of them.
 SELECT p.public_id, p.state, count(*) AS total, count(e.id) AS kept, max(d.id) AS last_id
   FROM rowhook.delivery AS d
   JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id
-  LEFT JOIN rowhook.event AS e ON e.id = d.event_id AND e.slot = d.event_slot
+  LEFT JOIN LATERAL (SELECT e.id, e.type, e.row_key FROM rowhook.event AS e WHERE e.id = d.event_id AND e.slot = d.event_slot LIMIT 1) AS e ON true
  WHERE d.state = ANY (%(states)s)
    AND (%(event)s::bigint IS NULL OR d.event_id = %(event)s AND d.event_slot = %(event_slot)s)
    AND (%(delivery)s::bigint IS NULL OR d.id = %(delivery)s)
