@@ -16,6 +16,7 @@ from relay.event import Event
 from relay.identity import Identity
 from relay.sign import Signer
 
+MOST_PADDING = 8  # bytes that Postgres adds to both texts of an event, as it counts their size
 ROLE_KEY = 0x726F77686F6F6B  # "rowhook": the dispatcher's advisory lock
 
 
@@ -169,6 +170,13 @@ class Room:
     def of(self, endpoint: int, max_in_flight: int | None) -> int:
         """What is left for one endpoint."""
         return self.left.get(endpoint, 2 * max_in_flight if max_in_flight else self.endpoint_room)
+
+    def is_spent_on(self, claimed: Sequence[Claimed]) -> bool:
+        """Whether, for its number or bytes, more may have been due than was claimed; each endpoint's own room aside."""
+        if len(claimed) >= self.capacity:
+            return True
+        sizes = {row.event_id: len(row.data or b"") + len(row.previous or b"") for row in claimed if row.type is not None}
+        return sum(sizes[row.event_id] + MOST_PADDING for row in claimed) >= self.size
 
     def params(self) -> dict[str, object]:
         return {

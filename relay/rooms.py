@@ -8,12 +8,13 @@ Source: mechanisms "Rules" 2.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relay.config import Settings
 from relay.directory import Directory
 from relay.lanes import Lanes
-from relay.model import Endpoint, Result, Room
+from relay.model import Claimed, Endpoint, Result, Room
 from relay.pace import Pace
 
 
@@ -55,6 +56,11 @@ class Rooms:
     def full(self, room: Room) -> set[int]:
         """Endpoints that have none at all: more may be parked for them."""
         return {endpoint for endpoint, left in room.left.items() if left <= 0}
+
+    def filled(self, claimed: Iterable[Claimed], room: Room) -> set[int]:
+        """Endpoints that got all of their room by this claim: more may be parked for them."""
+        got, known = Counter(row.endpoint_id for row in claimed), self._directory.known
+        return {endpoint for endpoint, count in got.items() if count >= room.of(endpoint, known[endpoint].max_in_flight)}
 
     def is_free_for(self, endpoints: Iterable[int]) -> bool:
         """Whether some of these has a quarter of its room: for one that is slow, work is claimed in batches, too."""

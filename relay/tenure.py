@@ -37,6 +37,8 @@ STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
 # Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
 STUCK_AFTER, CROWDED_AFTER = 0.1, 0.25
+# Seconds between claims of more for endpoints that are doubted; retries after the usual 2 s fall on the same moments.
+TURN = 0.125
 
 
 class Due:
@@ -64,6 +66,11 @@ class Due:
             grid = 2.0 ** (math.frexp(seconds_from_now)[1] - 5)  # between a 16th and a 32nd of the wait
             self._times.add(math.ceil((time.monotonic() + seconds_from_now) / grid) * grid)
             self._changed.set()
+
+    def at_next_turn(self) -> None:
+        """Claim for those that may hang or refuse: for all of them together, a few times a second."""
+        self._times.add((math.floor(time.monotonic() / TURN) + 1) * TURN)
+        self._changed.set()
 
     async def wait(self) -> None:
         """Return when poked or when something is due."""
@@ -260,8 +267,7 @@ class Tenure:
                 self._parked_for = None
             elif self._parked_for is not None:
                 self._parked_for.update(look.parked_for)
-            if self._may_claim_parked():
-                self._due.poke()
+            self._claim_parked()
             if self._peers:
                 await self._dispatch_session.rows("dispatch.tell_peers")
 
@@ -278,10 +284,12 @@ class Tenure:
                 self._parked_for = None if room.size <= 0 else self._rooms.full(room)  # others would be claimed for now
                 rows = await self.claimer.claim(room)
                 await self._offer(rows, self._claim_session)
-                if self.claimer.is_knocked and (gated := await self.claimer.claim_gated(self._rooms.room())):
-                    await self._offer(gated, self._claim_session)
-                    rows = gated
-                if not rows:
+                if self._parked_for is not None and (filled := self._rooms.filled(rows, room)):
+                    self._parked_for |= filled
+                    self._claim_parked()  # their room may be free again by now
+                if self.claimer.is_knocked:
+                    await self._offer(await self.claimer.claim_gated(self._rooms.room()), self._claim_session)
+                if not room.is_spent_on(rows):
                     break
             await self._due.wait()
 
@@ -318,12 +326,17 @@ class Tenure:
             if result.state is State.PENDING:
                 self._due.at(result.wait)
             ordered = ordered or result.delivery.endpoint.ordered
-        if ordered or self._may_claim_parked():
+        if ordered:
             self._due.poke()
+        else:
+            self._claim_parked()
 
-    def _may_claim_parked(self) -> bool:
-        """Not while only such work is parked whose endpoints have no room: beside a slow one others would pay for each claim."""
-        return self._parked_for is None or self._rooms.is_free_for(self._parked_for)
+    def _claim_parked(self) -> None:
+        """Soon, where work is parked whose endpoints have room: beside a slow one others would pay for each claim."""
+        if self._parked_for is None or self._rooms.is_free_for(self._parked_for - self._flight.lanes.doubted):
+            self._due.poke()
+        elif self._rooms.is_free_for(self._parked_for & self._flight.lanes.doubted):
+            self._due.at_next_turn()
 
     async def _wait_for_room(self) -> None:
         while not self._rooms.is_roomy():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from relay.tenure import Due
+from relay.tenure import TURN, Due
 
 
 def test_retries_that_fall_due_at_nearly_the_same_moment_are_claimed_together() -> None:
@@ -42,3 +42,13 @@ async def test_what_is_far_away_is_left_to_a_later_beat() -> None:
     due = Due()
     due.at(3600)
     assert not due._times
+
+
+async def test_more_for_those_that_may_hang_is_claimed_once_a_turn() -> None:
+    due = Due()
+    begun = time.monotonic()
+    for _ in range(100):
+        due.at_next_turn()
+    assert len(due._times) <= 2, "a turn may have ended meanwhile"
+    assert begun < min(due._times) <= begun + TURN
+    await due.wait()

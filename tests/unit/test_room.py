@@ -13,12 +13,12 @@ from relay.config import Settings, load
 from relay.directory import Defaults, Directory
 from relay.keyring import Keyring
 from relay.lanes import FEW, Lanes
-from relay.model import Delivery, Endpoint, Result, State
+from relay.model import Claimed, Delivery, Endpoint, Result, Room, State
 from relay.pace import AHEAD, MEMORY, Pace
 from relay.record import array, texts
 from relay.rooms import Rooms
 from tests.keys import KEY
-from tests.unit.making import a_delivery, an_endpoint, an_event, an_outcome
+from tests.unit.making import MOMENT, a_delivery, an_endpoint, an_event, an_outcome
 
 
 def settings(**given: str) -> Settings:
@@ -49,6 +49,19 @@ class Here:
             self.lanes.gave_place(delivery)
 
 
+def _claimed(event: int, data: bytes | None = None, endpoint: int = 1) -> Claimed:
+    """The first delivery of an event."""
+    return Claimed(
+        *(1, MOMENT, endpoint, 1, 1, 0, 0, None, event, 0),
+        *(MOMENT, "expense.created", None, "1", False, data, None),
+    )
+
+
+def _again(event: int) -> Claimed:
+    """Another delivery of an event that a row before has."""
+    return _claimed(event)._replace(occurred_at=None, type=None, row_key=None, moved=None)
+
+
 def test_room_is_twice_what_may_be_in_flight() -> None:
     room = Here(max_in_flight="40").rooms.room()
     assert (room.capacity, room.endpoint_room, dict(room.left)) == (80, 20, {})
@@ -68,6 +81,33 @@ def test_parked_work_is_claimed_when_a_quarter_of_its_endpoints_room_is_free() -
     assert not here.rooms.is_free_for({1}), "one of eight is no quarter"
     here.lanes.settled(deliveries[1])
     assert here.rooms.is_free_for({1})
+
+
+@pytest.mark.parametrize(
+    ("claimed", "is_spent"),
+    [
+        ((), False),
+        ((_claimed(1), _claimed(2)), False),
+        ((_claimed(1), _claimed(2), _claimed(3)), True),
+        ((_claimed(1, b"x" * 992),), True),
+        ((_claimed(1, b"x" * 991),), False),
+        ((_claimed(1, b"x" * 492), _again(1)), True),
+    ],
+    ids=["nothing", "fewer", "as many", "bytes", "a byte less", "one event twice"],
+)
+def test_a_room_is_spent_on_its_number_or_its_bytes(claimed: tuple[Claimed, ...], is_spent: bool) -> None:
+    """An event counts for each of its deliveries, as the query counts it; what Postgres adds to a text is reckoned with."""
+    assert Room(capacity=3, endpoint_room=2, size=1000).is_spent_on(claimed) is is_spent
+
+
+def test_endpoints_that_got_all_of_their_room_by_a_claim() -> None:
+    known = [an_endpoint(id, max_in_flight=2) for id in (1, 2, 3)]
+    here = Here(*known)
+    claimed = (
+        [_claimed(n, endpoint=1) for n in range(4)] + [_claimed(n, endpoint=2) for n in range(3)] + [_claimed(9, endpoint=3)]
+    )
+    room = Room(capacity=100, endpoint_room=50, left={3: 1})
+    assert here.rooms.filled(claimed, room) == {1, 3}, "twice what may be in flight, or what was left of that"
 
 
 def test_what_is_outstanding_takes_room_in_all_and_of_its_endpoint() -> None:
