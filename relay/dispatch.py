@@ -71,9 +71,9 @@ class Dispatcher:
         ``before`` are statements that cost no round trip of their own here.
         """
         system = self._require_role()
-        first = *before, ("dispatch.live", {"instance": self._instance}), ("dispatch.cursor", None)
-        async with self.session.transaction(*first) as transaction:
-            live, cursors = transaction.first[len(before) :]
+        steps = ("dispatch.live", {"instance": self._instance}), ("dispatch.cursor", None), ("dispatch.open_window", None)
+        async with self.session.transaction(*before, *steps) as transaction:
+            live, cursors, opened = transaction.first[len(before) :]
             if not live:
                 raise LeaseLost("declared dead while dispatching")
             if not cursors:
@@ -81,21 +81,10 @@ class Dispatcher:
             cursor = cursors[0]
             if cursor["system_identifier"] != system:
                 return await self._reseed(transaction, system)
-            window = await self._window(transaction, cursor)
+            window = _window(cursor, opened)
             if window is None:
                 return Look()
             return await self._dispatch(transaction, window, room, chunk)
-
-    async def _window(self, transaction: Transaction, cursor: Row) -> Row | None:
-        """The window left open by the last chunk, or a new one; None when nothing is new."""
-        if cursor["target"] is not None:
-            return cursor
-        opened = (await transaction.rows("dispatch.open_window", {"seen": cursor["seen"]}))[0]
-        starts = [i for i in (opened["fresh_from"], opened["late_from"]) if i is not None]
-        if not starts:
-            return None
-        fresh_from = LAST_ID if opened["fresh_from"] is None else opened["fresh_from"]
-        return {**cursor, "target": opened["target"], "fresh_from": fresh_from, "position": min(starts) - 1}
 
     async def _dispatch(self, transaction: Transaction, window: Row, room: Room, chunk: int) -> Look:
         rows = await transaction.tuples(
@@ -123,3 +112,19 @@ class Dispatcher:
         row = (await transaction.rows("dispatch.reseed", {"system": system}))[0]
         log.warning("this is another cluster than the cursor's (a restore or an upgrade): began anew", extra=dict(row))
         return Look(parked=row["parked"])
+
+
+def _window(cursor: Row, opened: Sequence[Row]) -> Row | None:
+    """The window left open by the last chunk, or the one that is opened now; None when nothing is new."""
+    if not opened:
+        return cursor
+    fresh_from, late_from = opened[0]["fresh_from"], opened[0]["late_from"]
+    starts = [i for i in (fresh_from, late_from) if i is not None]
+    if not starts:
+        return None
+    return {
+        **cursor,
+        "target": opened[0]["target"],
+        "fresh_from": LAST_ID if fresh_from is None else fresh_from,
+        "position": min(starts) - 1,
+    }

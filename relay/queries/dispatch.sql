@@ -25,18 +25,20 @@ SELECT c.target IS NOT NULL OR c.system_identifier <> %(system)s
   FROM rowhook.cursor AS c
 
 -- name: open_window
--- The target is this statement's snapshot; the chunks are read later, never earlier. Where the window begins, in event ids: among
--- the transactions that were in progress at "seen" (late), and among those that began after it (fresh). "+ 0": for min(id) by
--- itself the planner walks the primary key from the first event ever; so it reads (xid, id), and of it only the window.
+-- The target is this statement's snapshot, which is taken once the cursor is locked, whose "seen" is as it was locked then; the chunks
+-- are read later, never earlier. No row within a window. Where a window begins, in event ids: among the transactions that were in
+-- progress at "seen" (late), and among those that began after it (fresh). "+ 0": for min(id) by itself the planner walks the primary
+-- key from the first event ever; so it reads (xid, id), and of it only the window.
 SELECT t.target::text AS target,
        (SELECT min(e.id + 0) FROM rowhook.event AS e
-         WHERE e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(t.target)
+         WHERE e.xid >= pg_snapshot_xmax(c.seen) AND e.xid < pg_snapshot_xmax(t.target)
            AND pg_visible_in_snapshot(e.xid, t.target)) AS fresh_from,
-       (SELECT min(e.id) FROM pg_snapshot_xip(%(seen)s::pg_snapshot) AS x (xid)
+       (SELECT min(e.id) FROM pg_snapshot_xip(c.seen) AS x (xid)
          CROSS JOIN LATERAL (SELECT e.id FROM rowhook.event AS e
                               WHERE e.xid = x.xid AND pg_visible_in_snapshot(e.xid, t.target)
                               ORDER BY e.id LIMIT 1) AS e) AS late_from
-  FROM (SELECT pg_current_snapshot() AS target) AS t
+  FROM (SELECT pg_current_snapshot() AS target) AS t CROSS JOIN rowhook.cursor AS c
+ WHERE c.target IS NULL
 
 -- name: dispatch
 -- One chunk of the window in id order: its deliveries, those that fit leased at once. Late transactions are read one by one through

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.database import Session, Transaction
+from relay.database import Session, Statement, Transaction
 from relay.dispatch import Dispatcher, Look
 from relay.errors import DatabaseLost
 from relay.model import Outcome, Result, Room, State
@@ -31,6 +31,7 @@ from tests.pipeline.relays import eventually
 
 ROOMY = Room(10**6, 10**6)
 EMIT = "SELECT rowhook.emit('a.b', %s::text::json)"
+SEEN = {"dispatch.open_window": "c.seen", "dispatch.dispatch": "%(seen)s::pg_snapshot"}  # how they write it
 BURN = "DO $$ BEGIN FOR i IN 1..%s LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
 
 
@@ -77,30 +78,38 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
 
 @contextlib.contextmanager
 def before(monkeypatch: pytest.MonkeyPatch, query: str, action: Callable[[], object]) -> Iterator[None]:
-    """Once, before a dispatcher's transaction runs this query, do something else."""
+    """Once, before a dispatcher's transaction runs this query, do something else. What goes in one round trip with it is the same
+    statements in the same order, in two.
+    """
     done = False
 
-    def first(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
-        async def run(self: Transaction, name: str, params: Any = None) -> list[Any]:
-            nonlocal done
+    async def first() -> None:
+        nonlocal done
+        done = True
+        await asyncio.to_thread(action)
+
+    def parted(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
+        async def together(self: Session, connection: Any, *statements: Statement) -> list[Any]:
+            names = [name for name, _ in statements]
+            if done or query not in names:
+                return await real(self, connection, *statements)
+            found = await real(self, connection, *statements[: names.index(query)])
+            await first()
+            return found + await real(self, connection, *statements[names.index(query) :])
+
+        return together
+
+    def delayed(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
+        async def tuples(self: Transaction, name: str, params: Any = None) -> list[Any]:
             if name == query and not done:
-                done = True
-                await asyncio.to_thread(action)
+                await first()
             return await real(self, name, params)
 
-        return run
-
-    def at_end(self: Transaction, name: str, params: Any = None, real: Callable[..., None] = Transaction.at_end) -> None:
-        nonlocal done
-        if name == query and not done:
-            done = True
-            action()
-        real(self, name, params)
+        return tuples
 
     with monkeypatch.context() as patch:
-        patch.setattr(Transaction, "rows", first(Transaction.rows))
-        patch.setattr(Transaction, "tuples", first(Transaction.tuples))
-        patch.setattr(Transaction, "at_end", at_end)
+        patch.setattr(Session, "_together", parted(Session._together))
+        patch.setattr(Transaction, "tuples", delayed(Transaction.tuples))
         yield
     assert done
 
@@ -126,8 +135,8 @@ async def test_an_event_that_commits_after_a_later_id_is_dispatched(
 async def test_mutant_without_the_list_of_transactions_in_progress_loses_the_late_one(
     hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect, mutate_query: MutateQuery
 ) -> None:
-    for name in ("dispatch.open_window", "dispatch.dispatch"):
-        mutate_query(name, ("pg_snapshot_xip(%(seen)s::pg_snapshot)", "pg_snapshot_xip('1:1:'::pg_snapshot)"))
+    for name, seen in SEEN.items():
+        mutate_query(name, (f"pg_snapshot_xip({seen})", "pg_snapshot_xip('1:1:'::pg_snapshot)"))
     hand, late = await hands(), connect(autocommit=False)
     late.execute(EMIT, ["1"])
     conn.execute(EMIT, ["2"])
@@ -345,10 +354,9 @@ async def test_an_old_writer_with_100_000_events_after_it_does_not_make_every_lo
     while (await hand.look(5000)).events:
         pass
     conn.execute(EMIT, ["4"])
-    since_xmax = "e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)"
-    since_xmin = "e.xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot) AND NOT pg_visible_in_snapshot(e.xid, %(seen)s::pg_snapshot)"
-    mutate_query("dispatch.open_window", (since_xmax, since_xmin))
-    mutate_query("dispatch.dispatch", (since_xmax, since_xmin))
+    for name, seen in SEEN.items():
+        since_xmin = f"e.xid >= pg_snapshot_xmin({seen}) AND NOT pg_visible_in_snapshot(e.xid, {seen})"
+        mutate_query(name, (f"e.xid >= pg_snapshot_xmax({seen})", since_xmin))
     assert await _blocks(hand, conn, look_once) > LOOK_BOUND, "the mutant reads from the oldest transaction on"
 
 
