@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 
+import pytest
 from aiohttp import web
 
+from relay.claim import Claimer
+from relay.model import Claimed, Room
+from relay.tenure import TURN
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook
 from tests.pipeline.conftest import AddHook, Gate, add_user, amounts, hang, one, spend, states
@@ -37,6 +42,30 @@ def test_hanging_and_refusing_endpoints_do_not_hold_up_a_healthy_one(
         spend(conn, user_id, range(start, start + 100))
     arrived = receiver.wait_for(600, timeout=40, path="/healthy")
     assert amounts(arrived) == dict.fromkeys(range(600), 1)
+
+
+def test_for_one_that_refuses_more_is_claimed_once_a_turn_however_quickly_it_does(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its room is free again at once: as many claims as it allows would be made at the others' expense."""
+    claims = 0
+
+    async def counted(self: Claimer, room: Room, real: Callable[..., Awaitable[list[Claimed]]] = Claimer.claim) -> list[Claimed]:
+        nonlocal claims
+        claims += 1
+        return await real(self, room)
+
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refusing = add_hook(f"http://127.0.0.1:{closed.getsockname()[1]}/", retry_schedule=["1h"])
+    add_hook(receiver.url("/healthy"))
+    relays(circuit_after="1h")
+    monkeypatch.setattr(Claimer, "claim", counted)
+    begun = time.monotonic()
+    conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 400)")
+    tried = "SELECT count(*) FROM rowhook.delivery WHERE endpoint_id = %s AND failures > 0"
+    eventually(lambda: one(conn, tried, refusing.id) >= 80)
+    assert claims <= 4 + 1.5 * (time.monotonic() - begun) / TURN
+    receiver.wait_for(400, path="/healthy")
 
 
 def test_a_dozen_hanging_endpoints_leave_room_from_the_beginning(
