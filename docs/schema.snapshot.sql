@@ -545,6 +545,143 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) IS 'Write an event by hand, in the present transaction; returns its public id';
 
+CREATE FUNCTION rowhook.filter_document(type text, data json, previous json, context json DEFAULT NULL::json) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF coalesce(octet_length(filter_document.data::text), 0) + coalesce(octet_length(filter_document.previous::text), 0) > 1048576 THEN
+        RETURN to_jsonb('failed: the event is larger than 1 MiB, and filters are not evaluated on such'::text);
+    END IF;
+    RETURN jsonb_build_object('type', filter_document.type, 'data', filter_document.data, 'previous', filter_document.previous,
+                              'context', filter_document.context);
+EXCEPTION WHEN OTHERS THEN  -- what json can say and jsonb can't: \u0000, a number of 200,000 digits, nesting without end
+    RETURN to_jsonb('failed: the event can not be read by filters (' || SQLERRM || ')');
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) IS 'An event as filters see it, an object; a text where it can''t be read: why';
+
+CREATE FUNCTION rowhook.filter_fault(filter text) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _path jsonpath;
+    _bare text;  -- without the texts and names in it
+    _flat text;
+    _found jsonb;
+BEGIN
+    IF length(filter_fault.filter) > 500 THEN
+        RETURN ARRAY[format('the filter has %s characters', length(filter_fault.filter)), 'give 500 at most'];
+    END IF;
+    _path := filter_fault.filter::jsonpath;
+    _bare := regexp_replace(_path::text, '"(\\.|[^"\\])*"', '""', 'g');
+    IF _bare ~ 'like_regex|\*\*|\.keyvalue\(|,' THEN
+        RETURN ARRAY['like_regex, **, keyvalue() and lists of subscripts have no place in a filter: their time has no bound',
+                     'compare with ==, <> or <, or by starts with'];
+    ELSIF _bare ~ '\$""' THEN
+        RETURN ARRAY['the filter has a variable, and nobody gives it a value', 'write the value itself'];
+    END IF;
+    LOOP  -- what is in brackets goes, from within, as long as it doesn't begin at the root
+        _flat := regexp_replace(coalesce(_flat, _bare), '\([^()$]*\)', '', 'g');
+        EXIT WHEN _flat !~ '\([^()$]*\)';
+    END LOOP;
+    IF _flat ~ '\?\(' THEN
+        RETURN ARRAY['an expression within ?(…) begins at $, and would be looked for again for each value', 'say @ there'];
+    ELSIF rowhook.filter_pairs(filter_fault.filter) > 4 THEN
+        RETURN ARRAY['more than 4 comparisons have no literal value on either side', 'give fewer'];
+    END IF;
+    _found := jsonb_path_query_array('{"type": "a", "data": {}, "previous": {}, "context": {}}', _path, silent => true);
+    IF jsonb_array_length(_found) <> 1 OR jsonb_typeof(_found -> 0) NOT IN ('boolean', 'null') OR _bare IN ('true', 'false', 'null') THEN
+        RETURN ARRAY['the filter is no predicate: it gives a value, not true or false',
+                     'compare, e.g. $.data.amount > 1000, or say exists($.data.amount)'];
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN ARRAY['the filter is no SQL/JSON path (' || SQLERRM || ')', 'give one over type, data, previous and context: $.data.amount > 1000'];
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.filter_fault(filter text) IS 'Why a text can be no endpoint''s filter, and what would be right; null: it can';
+
+CREATE FUNCTION rowhook.filter_pairs(filter text) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _operator constant text := '(?:==|!=|<=|>=|<|>)';
+    _literal constant text := '(?:""|-?[0-9.]+(?:[eE][-+]?[0-9]+)?|true|false|null)(?:\.[a-z_]+\([^()]*\))*';
+    _bare text := regexp_replace(filter::jsonpath::text, '"(\\.|[^"\\])*"', '""', 'g');
+BEGIN
+    _bare := regexp_replace(_bare, ' ' || _operator || ' ' || _literal || '(?=\)| &&| \|\|)', '', 'g');
+    _bare := regexp_replace(_bare, '(\(|&& |\|\| )' || _literal || ' ' || _operator || ' ', '\1', 'g');
+    RETURN (SELECT count(*) FROM regexp_matches(_bare, ' ' || _operator || ' ', 'g'));
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.filter_pairs(filter text) IS 'How many comparisons of a filter have no literal on either side: each may compare every value with every other';
+
+CREATE FUNCTION rowhook.filter_values(document text) RETURNS integer
+    LANGUAGE sql IMMUTABLE STRICT
+    BEGIN ATOMIC
+ SELECT (
+         CASE
+             WHEN ((octet_length(document) - octet_length(replace(document, ','::text, ''::text))) > 500) THEN ( SELECT (octet_length(t.bare) - octet_length(replace(t.bare, ','::text, ''::text)))
+                FROM ( SELECT regexp_replace(filter_values.document, '"(\\.|[^"\\])*"'::text, ''::text, 'g'::text) AS bare) t)
+             ELSE 0
+         END + 1);
+END;
+
+COMMENT ON FUNCTION rowhook.filter_values(document text) IS 'How many values the JSON holds at most, roughly, where they are many';
+
+CREATE FUNCTION rowhook.filter_verdict(filter text, document jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _holds boolean;
+BEGIN
+    IF jsonb_typeof(filter_verdict.document) = 'string' THEN
+        RETURN filter_verdict.document #>> '{}';
+    ELSIF pg_column_size(filter_verdict.document) > 2048 AND rowhook.filter_pairs(filter_verdict.filter) > 0
+          AND rowhook.filter_values(filter_verdict.document::text) > 500 THEN
+        RETURN 'failed: the event has more than 500 values, and the filter compares them with each other';
+    END IF;
+    IF pg_column_size(filter_verdict.document)::bigint * length(filter_verdict.filter) > 100000000 THEN
+        RETURN 'failed: the event is too large for so long a filter';
+    END IF;
+    _holds := jsonb_path_match(filter_verdict.document, filter_verdict.filter::jsonpath);
+    RETURN CASE WHEN _holds THEN 'matched' WHEN NOT _holds THEN 'not matched' ELSE 'unknown' END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN 'failed: ' || SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.filter_verdict(filter text, document jsonb) IS 'What a filter says of an event: matched; not matched; unknown (something can''t be compared), which is no match; failed: and why';
+
+CREATE FUNCTION rowhook.filter_verdict(filter text, type text, data json, previous json, context json DEFAULT NULL::json) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT rowhook.filter_verdict(filter, rowhook.filter_document(type, data, previous, context)) AS filter_verdict;
+END;
+
+COMMENT ON FUNCTION rowhook.filter_verdict(filter text, type text, data json, previous json, context json) IS 'The same, of an event as it is stored';
+
+CREATE FUNCTION rowhook.filters_take_too_long(is_alone boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF filters_take_too_long.is_alone THEN
+        RETURN 'failed: the filters of all endpoints took too long on this event';
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'RH002', MESSAGE = 'the filters take too long on so many events at once';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) IS 'Dispatch: fewer events at once, please; where there is one only, it fails';
+
 CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -657,6 +794,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE (xid) ON rowhook.event TO rowhook_relay;
         GRANT SELECT, INSERT, UPDATE ON rowhook.endpoint, rowhook.secret, rowhook.delivery, rowhook.attempt TO rowhook_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.instance TO rowhook_relay;
+        GRANT SELECT, INSERT, UPDATE ON rowhook.rate_clock TO rowhook_relay;
         GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
         GRANT SELECT, UPDATE (xid) ON rowhook.horizon TO rowhook_relay;
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
@@ -667,7 +805,9 @@ BEGIN
         GRANT SELECT ON rowhook.capture TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
-            rowhook.pattern_candidates(text) TO rowhook_relay;
+            rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
+            rowhook.filter_fault(text), rowhook.filter_pairs(text), rowhook.filter_values(text), rowhook.filter_document(text, json, json, json),
+            rowhook.filter_verdict(text, jsonb), rowhook.filter_verdict(text, text, json, json, json) TO rowhook_relay;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_reader') IS NOT NULL THEN
@@ -982,6 +1122,21 @@ CREATE FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone,
 $$;
 
 COMMENT ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) IS 'A sortable public id (evt_, end_, dlv_) from time, id and slot; relay/public_id.py computes the same';
+
+CREATE FUNCTION rowhook.rate_gap(rate text) RETURNS interval
+    LANGUAGE sql IMMUTABLE STRICT
+    BEGIN ATOMIC
+ SELECT (
+         CASE split_part(rate, '/'::text, 2)
+             WHEN 's'::text THEN '00:00:01'::interval
+             WHEN 'min'::text THEN '00:01:00'::interval
+             WHEN 'h'::text THEN '01:00:00'::interval
+             WHEN 'd'::text THEN '24:00:00'::interval
+             ELSE NULL::interval
+         END / ((split_part(rate, '/'::text, 1))::integer)::double precision);
+END;
+
+COMMENT ON FUNCTION rowhook.rate_gap(rate text) IS 'The time from one request to the next';
 
 CREATE FUNCTION rowhook.readable(odd json) RETURNS json
     LANGUAGE sql IMMUTABLE STRICT
@@ -1416,6 +1571,8 @@ CREATE TABLE rowhook.delivery (
     state text DEFAULT 'pending'::text NOT NULL,
     webhook_id text,
     order_key text,
+    shape text,
+    body text,
     CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['delivered'::text, 'dead'::text, 'cancelled'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT leased_has_owner CHECK (((state = 'leased'::text) = (instance_id IS NOT NULL))),
     CONSTRAINT leased_has_time CHECK (((state <> 'leased'::text) OR (leased_at IS NOT NULL))),
@@ -1459,6 +1616,10 @@ COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s i
 
 COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; #event where there is no row key';
 
+COMMENT ON COLUMN rowhook.delivery.shape IS 'What its body looks like, whatever its endpoint says since it was first claimed; null: standard, or not claimed yet';
+
+COMMENT ON COLUMN rowhook.delivery.body IS 'Shape template: the body, made before the first request; each retry carries the same';
+
 CREATE TABLE rowhook.endpoint (
     id bigint NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -1469,6 +1630,10 @@ CREATE TABLE rowhook.endpoint (
     url text NOT NULL,
     events text[] DEFAULT '{*}'::text[] NOT NULL,
     tenant text,
+    filter text,
+    shape text DEFAULT 'standard'::text NOT NULL,
+    template text,
+    rate text,
     description text,
     retry_schedule interval[],
     timeout interval,
@@ -1493,12 +1658,16 @@ CREATE TABLE rowhook.endpoint (
     CONSTRAINT circuit_was_opened CHECK (((circuit <> 'closed'::text) = (opened_at IS NOT NULL))),
     CONSTRAINT client_certificate_has_key CHECK ((((client_certificate IS NULL) = (client_key IS NULL)) AND ((client_certificate IS NULL) = (client_key_id IS NULL)))),
     CONSTRAINT events_are_patterns CHECK (((cardinality(events) >= 1) AND (array_position(events, NULL::text) IS NULL) AND (cardinality(string_to_array(array_to_string(events, ','::text), ','::text)) = cardinality(events)) AND (array_to_string(events, ','::text) ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'::text))),
+    CONSTRAINT filter_is_sound CHECK ((rowhook.filter_fault(filter) IS NULL)),
     CONSTRAINT headers_have_names_and_key CHECK ((((headers IS NULL) = (header_names = '{}'::text[])) AND ((headers IS NULL) = (headers_key_id IS NULL)))),
     CONSTRAINT max_in_flight_is_positive CHECK ((max_in_flight > 0)),
     CONSTRAINT max_in_flight_is_possible CHECK ((max_in_flight <= 100000)),
     CONSTRAINT open_has_probe CHECK (((circuit = 'open'::text) = (probe_at IS NOT NULL))),
     CONSTRAINT ramping_has_limit CHECK ((((circuit = 'ramping'::text) = (ramp IS NOT NULL)) AND (ramp > 0))),
+    CONSTRAINT rate_is_a_rate CHECK ((rate ~ '^[1-9][0-9]{0,5}/(s|min|h|d)$'::text)),
+    CONSTRAINT shape_known CHECK ((shape = ANY (ARRAY['standard'::text, 'thin'::text, 'cloudevents'::text, 'cloudevents-binary'::text, 'legacy'::text, 'template'::text]))),
     CONSTRAINT state_known CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'disabled'::text, 'removed'::text]))),
+    CONSTRAINT template_has_text CHECK ((((shape = 'template'::text) = (template IS NOT NULL)) AND (length(template) <= 20000))),
     CONSTRAINT timeout_has_an_end CHECK ((timeout <= '1 day'::interval)),
     CONSTRAINT timeout_is_positive CHECK ((timeout > '00:00:00'::interval)),
     CONSTRAINT url_is_http CHECK ((url ~ '^https?://[^\s]+$'::text)),
@@ -1524,6 +1693,14 @@ COMMENT ON COLUMN rowhook.endpoint.url IS 'Where to POST';
 COMMENT ON COLUMN rowhook.endpoint.events IS 'Patterns of event types: *, expense.*, expense.created';
 
 COMMENT ON COLUMN rowhook.endpoint.tenant IS 'Only this tenant''s events; null: the operator''s endpoint, all tenants';
+
+COMMENT ON COLUMN rowhook.endpoint.filter IS 'SQL/JSON path over type, data, previous and context: only events for which it is true; null: all';
+
+COMMENT ON COLUMN rowhook.endpoint.shape IS 'What its bodies look like: standard, thin, cloudevents, cloudevents-binary, legacy, template';
+
+COMMENT ON COLUMN rowhook.endpoint.template IS 'Shape template: what makes its bodies, in Jinja''s language';
+
+COMMENT ON COLUMN rowhook.endpoint.rate IS 'Most requests in a time over all relays, e.g. 10/s, 100/min; null: no limit';
 
 COMMENT ON COLUMN rowhook.endpoint.description IS 'A note for people';
 
@@ -1911,6 +2088,18 @@ COMMENT ON COLUMN rowhook.probe.singleton IS 'Always true';
 
 COMMENT ON COLUMN rowhook.probe.rung_at IS 'When the bell was last tested';
 
+CREATE TABLE rowhook.rate_clock (
+    endpoint_id bigint NOT NULL,
+    next_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE rowhook.rate_clock IS 'Endpoints with a rate: when they may be sent something again';
+
+COMMENT ON COLUMN rowhook.rate_clock.endpoint_id IS 'The endpoint';
+
+COMMENT ON COLUMN rowhook.rate_clock.next_at IS 'When the next request is due, by its rate; it moves on with each claim';
+
 CREATE TABLE rowhook.secret (
     id bigint NOT NULL,
     endpoint_id bigint NOT NULL,
@@ -1993,6 +2182,9 @@ ALTER TABLE ONLY rowhook.instance
 ALTER TABLE ONLY rowhook.probe
     ADD CONSTRAINT probe_pkey PRIMARY KEY (singleton);
 
+ALTER TABLE ONLY rowhook.rate_clock
+    ADD CONSTRAINT rate_clock_pkey PRIMARY KEY (endpoint_id);
+
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
 
@@ -2006,7 +2198,7 @@ CREATE INDEX delivery_ordered ON rowhook.delivery USING btree (endpoint_id, orde
 
 CREATE INDEX delivery_pending ON rowhook.delivery USING btree (endpoint_id, due_at) WHERE (state = 'pending'::text);
 
-CREATE INDEX endpoint_gated ON rowhook.endpoint USING btree (id) WHERE (circuit <> 'closed'::text);
+CREATE INDEX endpoint_gated ON rowhook.endpoint USING btree (id) WHERE ((circuit <> 'closed'::text) OR (rate IS NOT NULL));
 
 CREATE INDEX event_by_transaction ON ONLY rowhook.event USING btree (xid, id) WITH (deduplicate_items=off);
 
@@ -2071,6 +2263,27 @@ REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.filter_fault(filter text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filter_fault(filter text) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.filter_pairs(filter text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filter_pairs(filter text) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.filter_values(document text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filter_values(document text) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.filter_verdict(filter text, document jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filter_verdict(filter text, document jsonb) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.filter_verdict(filter text, type text, data json, previous json, context json) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filter_verdict(filter text, type text, data json, previous json, context json) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) TO rowhook_relay;
+
 REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.give_to_capture_owner(signature text) FROM PUBLIC;
@@ -2112,6 +2325,9 @@ REVOKE ALL ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) FROM P
 REVOKE ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_relay;
 GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_reader;
+
+REVOKE ALL ON FUNCTION rowhook.rate_gap(rate text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.rate_gap(rate text) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.readable(odd json) FROM PUBLIC;
 
@@ -2174,6 +2390,8 @@ GRANT UPDATE(xid) ON TABLE rowhook.horizon TO rowhook_relay;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.instance TO rowhook_relay;
 
 GRANT UPDATE(rung_at) ON TABLE rowhook.probe TO rowhook_relay;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.rate_clock TO rowhook_relay;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.secret TO rowhook_relay;
 

@@ -1,6 +1,6 @@
 """Lease parked and retried work that is due; take back what the dead left.
 
-Endpoints whose circuits are open or ramping are claimed for by themselves, under their locks.
+Endpoints whose circuits are open or ramping, and those with a rate, are claimed for by themselves, under their locks.
 
 A try is counted when it is claimed, so a delivery that kills its relay can't do so for ever. Sources: mechanisms "Lease" 5,
 "Rules" 2; hazards 11, 14, 28.
@@ -8,6 +8,7 @@ A try is counted when it is claimed, so a delivery that kills its relay can't do
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ class Claimer:
         self._session = session
         self._instance = instance
         self.is_knocked = False  # some endpoint is to be claimed for by claim_gated()
+        self.slots: dict[int, float] = {}  # by the monotonic clock, when the next request of each limited endpoint is due
 
     async def claim(self, room: Room) -> list[Claimed]:
         """Deliveries that were due and now are leased to this instance. Raises LeaseLost when it was declared dead."""
@@ -35,23 +37,29 @@ class Claimer:
         return _claimed(rows)
 
     async def claim_gated(self, room: Room) -> list[Claimed]:
-        """A probe for each open circuit, and what each ramp allows. Who has fewer waiting than that needs no ramp any more."""
+        """A probe for each open circuit, and what each ramp and rate allows. Who has fewer waiting than that needs no ramp."""
         async with self._session.transaction(("circuit.take", None)) as transaction:
             taken = [row["id"] for row in transaction.first[0]]
-            allowed = await self._allowed(transaction, taken, room) if taken else {}
+            gates = await transaction.rows("circuit.rooms", {"endpoints": taken}) if taken else []
+            allowed = {g["id"]: min(g["room"], room.of(g["id"], g["max_in_flight"]), room.capacity) for g in gates}
             if not any(allowed.values()):
                 return []
             gated = {"endpoints": list(allowed), "rooms": list(allowed.values()), "gated": list(allowed)}
             claimed = _claimed(await transaction.tuples("claim.claim", {**room.params(), **gated, "instance": self._instance}))
             found = Counter(row.endpoint_id for row in claimed)
+            await self._spend(transaction, {g["id"]: found[g["id"]] for g in gates if g["limited"] and found[g["id"]]})
             exhausted = [e for e, most in allowed.items() if found[e] < most] if len(claimed) < room.capacity else []
             if exhausted:
                 transaction.at_end("circuit.close", {"endpoints": exhausted})
         return claimed
 
-    async def _allowed(self, transaction: Transaction, taken: Sequence[int], room: Room) -> Mapping[int, int]:
-        rows = await transaction.rows("circuit.rooms", {"endpoints": taken})
-        return {row["id"]: min(row["room"], room.of(row["id"], row["max_in_flight"]), room.capacity) for row in rows}
+    async def _spend(self, transaction: Transaction, claimed: Mapping[int, int]) -> None:
+        """Move the rates' clocks on by what was claimed."""
+        if claimed:
+            counts = {"endpoints": list(claimed.keys()), "claimed": list(claimed.values())}
+            now = time.monotonic()
+            for row in await transaction.rows("circuit.spend", counts):
+                self.slots[row["endpoint_id"]] = now + row["wait"]
 
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""

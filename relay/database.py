@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.string import ByteaBinaryLoader
 
-from relay.errors import ConfigError, DatabaseBusy, DatabaseLost
+from relay.errors import ConfigError, DatabaseBusy, DatabaseLost, FiltersTooSlow
 
 Row = dict[str, Any]
 Params = Mapping[str, Any] | None
@@ -75,6 +75,7 @@ WATCH_EVERY = 1.0
 # input and output (58), a standby or what is read-only (25006), idle_in_transaction_session_timeout (25P03).
 _LOST = re.compile(r"08|53|57|58|25006|25P03")
 _BUSY = frozenset({"55P03", "40P01", "40001"})  # lock_timeout, deadlock, serialization
+_FILTERS_TOO_SLOW = "RH002"  # rowhook.filters_take_too_long()
 
 
 @cache
@@ -317,6 +318,8 @@ def translated(drop: Any = None) -> Any:
         state = error.sqlstate
         if state in _BUSY:
             raise DatabaseBusy(first_line(error)) from error
+        if state == _FILTERS_TOO_SLOW:
+            raise FiltersTooSlow(first_line(error)) from error
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) if state is None else bool(_LOST.match(state))
         if not lost:
             raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import psycopg
 from psycopg.rows import DictRow
 
-from relay import replays
+from relay import event_list, replays
 from relay.database import query
 from relay.errors import UserMistake
 from relay.replays import Selection
+from relay.shapes import TEMPLATE, headers_of, shaped
 from relay.walk import Row
 
 Connection = psycopg.Connection[DictRow]
@@ -25,12 +26,26 @@ def find(connection: Connection, id: int) -> Row | None:
 def headers(delivery: Row, event: Row | None, prefix: str) -> dict[str, str]:
     """Those of its last request, as far as they are on record: not its time, and so not its signatures."""
     said = {"content-type": "application/json"}
+    if event and delivery["shape"] is not None:
+        said = headers_of(delivery["shape"], event_list.facts(event))
     if webhook_id := delivery["webhook_id"] or (event and event["public_id"]):
         said["webhook-id"] = webhook_id
     if event:
         said[f"{prefix}-Event"] = event["type"]
     said |= {f"{prefix}-Delivery": delivery["public_id"], f"{prefix}-Attempt": str(max(delivery["attempts"], 1))}
     return said | dict.fromkeys(delivery["header_names"], MASKED)
+
+
+def body(delivery: Row, event: Row | None) -> str | None:
+    """That of its requests, past or to come; None where its event is gone or large, or its template not rendered yet."""
+    if delivery["body"] is not None or delivery["shape"] == TEMPLATE:
+        kept: str | None = delivery["body"]
+        return kept
+    if event is None or event["size"] > event_list.LARGEST_BODY:
+        return None
+    if delivery["shape"] is None:
+        return event_list.body(event)
+    return shaped(delivery["shape"], event_list.facts(event)).decode()
 
 
 def replay(connection: Connection, delivery: Row, *, new_id: bool) -> None:

@@ -39,7 +39,10 @@ class Directory:
     async def deliveries(self, session: Session, rows: Sequence[Claimed], instance: int) -> list[Delivery]:
         """Claimed rows, those of one event side by side, with their events and endpoints; raises DatabaseLost."""
         await self._refresh(session, rows)
-        return list(_deliveries(rows, self.known, instance))
+        deliveries = list(_deliveries(rows, self.known, instance))
+        if any(row.shape for row in rows):
+            _tell_shapes(deliveries)
+        return deliveries
 
     async def notice(self, session: Session, endpoints: Collection[int]) -> None:
         """Read again those of these that have changed."""
@@ -83,6 +86,8 @@ class Directory:
             timeout=row["timeout"] or self._defaults.timeout,
             max_in_flight=row["max_in_flight"] or self._defaults.max_in_flight,
             ordered=row["ordered"],
+            limited=row["limited"],
+            template=row["template"],
             sendable=row["sendable"],
             headers=headers,
             identity=identity,
@@ -105,13 +110,25 @@ def _deliveries(rows: Iterable[Claimed], endpoints: Mapping[int, Endpoint], inst
             event = _event(row)
         endpoint = endpoints[row.endpoint_id]
         yield Delivery(
-            row.id, row.created_at, endpoint, instance, row.number, row.failures, row.free_tries, row.webhook_id, event
-        )
+            row.id, row.created_at, endpoint, instance, row.number, row.failures, row.free_tries, row.webhook_id, event,
+            row.shape, row.body,
+        )  # fmt: skip
+
+
+def _tell_shapes(deliveries: Iterable[Delivery]) -> None:
+    """Each event knows in which it will be asked for."""
+    shapes: dict[Event, set[str]] = {}
+    for delivery in deliveries:
+        if delivery.shape is not None:
+            shapes.setdefault(delivery.event, set()).add(delivery.shape)
+    for event, wanted in shapes.items():
+        event.goes_out_as(wanted)
 
 
 def _event(row: Claimed) -> Event:
     assert row.type is not None
     assert row.moved is not None
     return Event(
-        row.event_id, row.event_slot, row.occurred_at, row.type, row.tenant, row.row_key, row.moved, row.data, row.previous
-    )
+        row.event_id, row.event_slot, row.occurred_at, row.type, row.tenant, row.row_key, row.moved, row.data, row.previous,
+        row.table_name,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.database import Row, Session, Statement, Transaction
-from relay.errors import DatabaseLost, LeaseLost
+from relay.errors import DatabaseLost, FiltersTooSlow, LeaseLost
 from relay.model import ROLE_KEY, Claimed, Room
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Dispatcher:
         self.session = session
         self._instance = instance
         self._system: int | None = None
+        self._most = LAST_ID  # events at once; less for a while after filters were too slow
 
     async def take_role(self) -> bool:
         """Try to become the dispatcher; the role lasts as long as the session."""
@@ -70,6 +71,14 @@ class Dispatcher:
 
         ``before`` are statements that cost no round trip of their own here.
         """
+        while True:
+            try:
+                return await self._look(room, min(chunk, self._most), *before)
+            except FiltersTooSlow:
+                self._most = max(1, min(chunk, self._most) // 8)
+                log.warning("filters are slow: fewer events are dispatched at once", extra={"events": self._most})
+
+    async def _look(self, room: Room, chunk: int, *before: Statement) -> Look:
         system = self._require_role()
         steps = ("dispatch.live", {"instance": self._instance}), ("dispatch.cursor", None), ("dispatch.open_window", None)
         async with self.session.transaction(*before, *steps) as transaction:
@@ -84,7 +93,9 @@ class Dispatcher:
             window = _window(cursor, opened)
             if window is None:
                 return Look()
-            return await self._dispatch(transaction, window, room, chunk)
+            look = await self._dispatch(transaction, window, room, chunk)
+        self._most *= 2 if self._most < LAST_ID else 1
+        return look
 
     async def _dispatch(self, transaction: Transaction, window: Row, room: Room, chunk: int) -> Look:
         rows = await transaction.tuples(
@@ -96,7 +107,10 @@ class Dispatcher:
                 "chunk": chunk,
             },
         )
-        events, last_id, parked, parked_for, size = rows[0][:5]
+        events, last_id, parked, parked_for, size, failed, faults = rows[0][:7]
+        if failed:
+            attempts = {"deliveries": failed, "faults": faults, "instance": self._instance}
+            transaction.at_end("dispatch.record_faults", attempts)
         whole = events < chunk
         move = {
             "seen": window["target"] if whole else None,
@@ -106,10 +120,10 @@ class Dispatcher:
             "last_id": last_id,
         }
         transaction.at_end("dispatch.move", move)
-        return Look(events, Claimed.of(rows, 5), parked, parked_for, size)
+        return Look(events, Claimed.of(rows, 7), parked, parked_for, size)
 
     async def _reseed(self, transaction: Transaction, system: int) -> Look:
-        row = (await transaction.rows("dispatch.reseed", {"system": system}))[0]
+        row = (await transaction.rows("dispatch.reseed", {"system": system, "instance": self._instance}))[0]
         log.warning("this is another cluster than the cursor's (a restore or an upgrade): began anew", extra=dict(row))
         return Look(parked=row["parked"])
 

@@ -28,6 +28,7 @@ from relay.sign import Signer, new_secret, parse_signer
 from relay.sign_ed25519 import SigningKey
 from relay.url import check_url
 from relay.vault import store_headers, store_identity, store_secret
+from relay.wishes import NOTHING_SAID, check_filter, parse_filter, parse_rate
 
 Connection = psycopg.Connection[DictRow]
 Row = dict[str, Any]
@@ -111,6 +112,8 @@ def parse_fields(given: Mapping[str, str | None]) -> Row:
         "retry_schedule": parse_retry,
         "timeout": parse_timeout,
         "max_in_flight": parse_max_in_flight,
+        "filter": parse_filter,
+        "rate": parse_rate,
     }
     return {name: parsers[name](text) for name, text in given.items() if text is not None}
 
@@ -191,6 +194,7 @@ def described(endpoint: Row) -> Row:
         "timeout": None if endpoint["timeout"] is None else spell(endpoint["timeout"]),
         "max_in_flight": endpoint["max_in_flight"],
         "ordered": endpoint["ordered"],
+        **{name: endpoint[name] for name in NOTHING_SAID},
         "headers": endpoint["header_names"],
         "ca_certificates": certificates_described(endpoint["ca_certificates"] or ""),
         "client_certificate": next(iter(certificates_described(endpoint["client_certificate"] or "")), None),
@@ -220,8 +224,10 @@ def add(
 ) -> Row:
     """A new endpoint with its first secret."""
     columns = dict.fromkeys(("tenant", "description", "retry_schedule", "timeout", "max_in_flight"))
+    check_filter(connection, fields)
+    fields = {"events": ["*"], "ordered": False, **NOTHING_SAID, **columns, **fields}
     with connection.transaction():
-        (row,) = connection.execute(query("endpoints.add"), {"events": ["*"], "ordered": False, **columns, **fields}).fetchall()
+        (row,) = connection.execute(query("endpoints.add"), fields).fetchall()
         store_secret(connection, keyring, row["id"], secret)
         store_headers(connection, keyring, row["id"], headers or {})
         store_identity(connection, keyring, row["id"], identity)
@@ -245,6 +251,7 @@ def edit(
     by then has been given keys.
     """
     with connection.transaction():
+        check_filter(connection, fields)
         if fields.get("ordered"):
             connection.execute(query("ordered.hold_dispatch"))
         endpoint = _locked(connection, text)

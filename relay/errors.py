@@ -6,6 +6,7 @@
         DestinationDenied  where requests may not go: refused when saved, final when dialled
       DatabaseLost         the connection went away: reconnect, look again
         DatabaseBusy       a lock was not to be had: nothing was done, try the same again
+      FiltersTooSlow       the filters of all endpoints took too long on so many events: dispatch fewer at once
       LeaseLost            this instance's lock or row is gone: register anew
 
 Foreign exceptions are translated at one edge each: psycopg's in database.py, the network's in send_aiohttp.py and send_lean.py.
@@ -44,6 +45,10 @@ class DatabaseLost(RowhookError):
 
 class DatabaseBusy(DatabaseLost):
     """A lock was not to be had in time, or a deadlock was settled against this statement; the session is as it was."""
+
+
+class FiltersTooSlow(RowhookError):
+    """A dispatch was given up because filters took too long; nothing was done."""
 
 
 class LeaseLost(RowhookError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 
 from relay.envelope import envelope
 from relay.public_id import public_id
+from relay.shapes import WHOLE, Facts, shaped
 
 
 @dataclass(eq=False, slots=True)
@@ -14,7 +16,7 @@ class Event:
     """A row of rowhook.event, as claimed. ``data`` and ``previous`` are JSON text as Postgres stored it, in UTF-8.
 
     The body is made at the first send and is the same for every endpoint and each try; what it was made of is then let go of,
-    so that a large row is held once.
+    so that a large row is held once. Where it goes out in other shapes than the standard one, it is held once more for each.
     """
 
     id: int
@@ -26,10 +28,13 @@ class Event:
     moved: bool
     data: bytes | None
     previous: bytes | None
+    table_name: str | None = None
     size: int = 0
     holders: int = 0  # deliveries of it that are outstanding here
     public_id: str = ""
     _body: bytes | None = None
+    _keeps_data: bool = False
+    _shaped: dict[str, bytes] | None = None  # bodies of other shapes than the standard one
 
     def __post_init__(self) -> None:
         self.size = len(self.data or b"") + len(self.previous or b"")
@@ -40,16 +45,38 @@ class Event:
     def body(self) -> bytes:
         if self._body is None:
             self._body = self._compose()
-            self.data = self.previous = None
+            if not self._keeps_data:
+                self.data = self.previous = None
         return self._body
 
-    def _compose(self) -> bytes:
+    def goes_out_as(self, shapes: Set[str]) -> None:
+        """Before anything is sent: these, too, will be asked for. What holds the row once more counts once more."""
+        self._keeps_data = bool(shapes & WHOLE)
+        self.size += len(self.data or b"") * len(shapes & WHOLE)
+
+    def body_as(self, shape: str) -> bytes:
+        """The same in another shape; templates are none that an event knows."""
+        if self._shaped is None:
+            self._shaped = {}
+        body = self._shaped.get(shape)
+        if body is None:
+            body = self._shaped[shape] = shaped(shape, self.facts())
+        return body
+
+    def facts(self) -> Facts:
+        """What other shapes are made of. Raises ValueError for a time that can't be said."""
+        return Facts(self.public_id, self.type, self._time(), self.tenant, self.table_name, self.row_key, self.moved, self.data)
+
+    def _time(self) -> datetime:
         if self.occurred_at is None:
             raise ValueError("the event's occurred_at is not between the years 1 and 9999")
+        return self.occurred_at
+
+    def _compose(self) -> bytes:
         return envelope(
             event_id=self.public_id,
             type=self.type,
-            occurred_at=self.occurred_at,
+            occurred_at=self._time(),
             tenant=self.tenant,
             data=self.data,
             previous=self.previous,

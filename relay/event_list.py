@@ -15,6 +15,7 @@ from psycopg.rows import DictRow
 from relay import public_id
 from relay.database import query
 from relay.envelope import envelope
+from relay.shapes import Facts
 from relay.since import first_id, last_id
 from relay.walk import Row, Walked, walk
 from relay.wanted import ALL, Wanted
@@ -74,3 +75,17 @@ def body(event: Row) -> str | None:
         moved=event["moved"],
     )
     return made.decode()
+
+
+def facts(event: Row) -> Facts:
+    """What other shapes of it are made of; its data must be there."""
+    return Facts(
+        public_id.public_id("evt", event["occurred_at"], event["id"], event["slot"]),
+        event["type"],
+        event["occurred_at"],
+        event["tenant"],
+        event["table_name"],
+        event["row_key"],
+        event["moved"],
+        event["data"] and event["data"].encode(),
+    )

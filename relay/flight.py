@@ -6,14 +6,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
+from relay.errors import DatabaseLost, LeaseLost
 from relay.judge import judge
 from relay.lanes import Lanes
 from relay.model import Delivery, Endpoint, ErrorClass, Outcome, Result, State
 from relay.public_id import public_id
 from relay.send import Transport, describe
+from relay.shapes import TEMPLATE, headers_of
 from relay.sign import headers
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ class Flight:
     After a timeout no other request to that endpoint takes its place until a moment after that is on record: by then its circuit
     may be open. Otherwise who hangs would hold what is claimed ahead for one timeout more.
 
+    ``prepare`` gives a delivery the body that a template makes, where it has none yet; raises LeaseLost or DatabaseLost.
+
     ``known`` are the endpoints as they are: what was claimed a while ago is sent where, and signed as, they say now.
     """
 
@@ -38,6 +42,7 @@ class Flight:
         header_prefix: str,
         may_send: Callable[[Delivery], bool],
         on_result: Callable[[Result], None],
+        prepare: Callable[[Delivery], Awaitable[Delivery]],
     ) -> None:
         self.lanes = lanes
         self.unsent: list[Delivery] = []
@@ -46,6 +51,7 @@ class Flight:
         self._header_prefix = header_prefix
         self._may_send = may_send
         self._on_result = on_result
+        self._prepare = prepare
         self._tasks: set[asyncio.Task[None]] = set()
 
     def offer(self, deliveries: Iterable[Delivery]) -> None:
@@ -112,20 +118,32 @@ class Flight:
                     timed_out, answered = hung(outcome), outcome.status_code is not None
                     self._on_result(conclude(delivery, outcome))
                 else:
-                    self.lanes.settled(delivery)
-                    self.unsent.append(delivery)
+                    self._give_back(delivery)
+            except (DatabaseLost, LeaseLost):
+                self._give_back(delivery)
             finally:
                 widened = self.lanes.landed(delivery, keeps_place=timed_out, answered=answered)
             delivery = self.lanes.next()  # who landed made room for one
             if widened:
                 self._start()
 
+    def _give_back(self, delivery: Delivery) -> None:
+        self.lanes.settled(delivery)
+        self.unsent.append(delivery)
+
     async def _attempt(self, delivery: Delivery) -> Outcome:
-        """One request. What can't be composed marks its own delivery and stops nobody else's."""
+        """One request. What can't be composed marks its own delivery and stops nobody else's.
+
+        Raises LeaseLost or DatabaseLost, where a body had to be kept before it could be sent.
+        """
         started = time.monotonic()
         endpoint = delivery.endpoint
         try:
+            if delivery.shape == TEMPLATE and delivery.body is None:
+                delivery = await self._prepare(delivery)
             body, signed = compose(delivery, self._header_prefix, time.time())
+        except (DatabaseLost, LeaseLost):
+            raise
         except Exception as error:
             return Outcome(started, 0.0, error_class=ErrorClass.INTERNAL, error=describe(error, endpoint.timeout))
         return await self._transport.post(endpoint.url, signed, body, endpoint.timeout, endpoint.identity)
@@ -148,7 +166,7 @@ def conclude(delivery: Delivery, outcome: Outcome) -> Result:
 def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, dict[str, str]]:
     """Body and headers of one attempt at ``now`` (seconds of the epoch); the body is the same at each."""
     event = delivery.event
-    body = event.body
+    body = event.body if delivery.shape is None else _body(delivery, delivery.shape)
     signed = headers(
         secrets=delivery.endpoint.signing(now),
         webhook_id=delivery.webhook_id or event.public_id,
@@ -159,4 +177,14 @@ def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, 
         body=body,
         prefix=header_prefix,
     )
+    if delivery.shape is not None:
+        signed |= headers_of(delivery.shape, event.facts())
     return body, {**delivery.endpoint.headers, **signed} if delivery.endpoint.headers else signed
+
+
+def _body(delivery: Delivery, shape: str) -> bytes:
+    """In another shape than the standard one; what a template made has been kept."""
+    if shape == TEMPLATE:
+        assert delivery.body is not None
+        return delivery.body.encode()
+    return delivery.event.body_as(shape)

@@ -51,6 +51,7 @@ class Endpoint:
     """Where to send, how to sign, when to retry; as of one revision.
 
     ``secrets`` are newest first, ``expiries`` the seconds of the epoch until which each signs; ``timeout`` is in seconds;
+    ``limited``: it has a rate; ``template`` makes its bodies, where its shape is that one;
     ``sendable``: it is active and its circuit not open; ``headers`` are its own, and so is its ``identity`` on TLS, where it has
     one; ``unreadable`` says why what it has can't be decrypted, where it can't.
     """
@@ -65,6 +66,8 @@ class Endpoint:
     timeout: float
     max_in_flight: int
     ordered: bool = False
+    limited: bool = False
+    template: str | None = None
     sendable: bool = True
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     identity: Identity | None = None
@@ -92,11 +95,14 @@ class Claimed(NamedTuple):
     failures: int
     free_tries: int
     webhook_id: str | None
+    shape: str | None
+    body: str | None
     event_id: int
     event_slot: int
     occurred_at: datetime | None
     type: str | None
     tenant: str | None
+    table_name: str | None
     row_key: str | None
     moved: bool | None
     data: bytes | None
@@ -109,7 +115,10 @@ class Claimed(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One claimed try: leased to ``instance_id``, counted as attempt ``number``."""
+    """One claimed try: leased to ``instance_id``, counted as attempt ``number``.
+
+    ``shape`` is what its body looks like, as of its first claim (None: standard); ``body`` what a template made of it by then.
+    """
 
     id: int
     created_at: datetime
@@ -120,6 +129,8 @@ class Delivery(NamedTuple):
     free_tries: int
     webhook_id: str | None
     event: Event
+    shape: str | None = None
+    body: str | None = None
 
 
 class Outcome(NamedTuple):

@@ -1,7 +1,8 @@
 """How much more work this relay takes on: enough to keep its requests going, bounded by number and by bytes.
 
 An endpoint may have here what may be in flight, and as many again that wait or are not recorded yet; or, where it is quick, what
-it takes in a tenth of a second (pace.py), so that statements are large and few; or, while it is doubted (lanes.py), little.
+it takes in a tenth of a second (pace.py), so that statements are large and few; or, while it is doubted (lanes.py), little. Those
+with a rate are claimed for when their next request is due, so their work is parked and they crowd nobody.
 Source: mechanisms "Rules" 2.
 """
 
@@ -47,15 +48,17 @@ class Rooms:
         return limit - self._taken() >= max(1, limit // 4) and self._lanes.size * 4 <= self._most_bytes * 3
 
     def is_crowded(self) -> bool:
-        """Whether every known endpoint has less than a quarter of its room left."""
-        ahead, busy, known = self._pace.ahead(time.monotonic()), self._lanes.busy, self._directory.known.values()
+        """Whether every known endpoint has less than a quarter of its room left; but for those whose work is parked anyway."""
+        ahead, busy = self._pace.ahead(time.monotonic()), self._lanes.busy
+        known = [endpoint for endpoint in self._directory.known.values() if not endpoint.limited]
         return bool(known) and all(
             reach - busy.get(e.id, 0) < max(1, reach // 4) for e, reach in ((e, self._reach(e, ahead)) for e in known)
         )
 
     def full(self, room: Room) -> set[int]:
         """Endpoints that have none at all: more may be parked for them."""
-        return {endpoint for endpoint, left in room.left.items() if left <= 0}
+        known = self._directory.known
+        return {endpoint for endpoint, left in room.left.items() if left <= 0 and not known[endpoint].limited}
 
     def filled(self, claimed: Iterable[Claimed], room: Room) -> set[int]:
         """Endpoints that got all of their room by this claim: more may be parked for them."""
@@ -66,14 +69,19 @@ class Rooms:
         """Whether some of these has a quarter of its room: for one that is slow, work is claimed in batches, too."""
         ahead, busy, known = self._pace.ahead(time.monotonic()), self._lanes.busy, self._directory.known
         return any(
-            e not in known or self._reach(known[e], ahead) - busy.get(e, 0) >= max(1, self._reach(known[e], ahead) // 4)
+            e not in known
+            or (
+                not known[e].limited
+                and self._reach(known[e], ahead) - busy.get(e, 0) >= max(1, self._reach(known[e], ahead) // 4)
+            )
             for e in endpoints
         )
 
     def widest(self, room: Room) -> int:
         """The most deliveries that any one endpoint could be given; those not known here have all of their room."""
-        known = self._directory.known.values()
-        return max((room.left.get(e.id, 2 * e.max_in_flight) for e in known), default=self._endpoint_room)
+        known = [endpoint for endpoint in self._directory.known.values() if not endpoint.limited]
+        nobody = 0 if self._directory.known else self._endpoint_room
+        return max((room.left.get(e.id, 2 * e.max_in_flight) for e in known), default=nobody)
 
     def _limit(self, now: float) -> int:
         return self._most + self._pace.ahead_in_all(now)
@@ -83,6 +91,8 @@ class Rooms:
         return self._lanes.outstanding - min(self._lanes.waiting_in_doubt, self._most)
 
     def _reach(self, endpoint: Endpoint, ahead: dict[int, int]) -> int:
+        if endpoint.limited:
+            return self._lanes.width(endpoint)  # what is claimed is sent at once, or the rate would be another one
         if endpoint.id in self._lanes.doubted:
             return 2 * self._lanes.width(endpoint)
         return endpoint.max_in_flight + max(endpoint.max_in_flight, ahead.get(endpoint.id, 0))

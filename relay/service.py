@@ -16,6 +16,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from relay.bodies import Bodies
 from relay.config import Settings, duration, require_keyring
 from relay.database import Session
 from relay.directory import Defaults, Directory
@@ -56,10 +57,17 @@ class Relay:
         self._directory = Directory(Defaults(settings.schedule, timeout, endpoint_room(settings)), require_keyring(settings))
         self._record_session = Session(settings.database_url, "record")
         self._recorder = Recorder(self._record_session, settings.patience, self._recorded, self._circuit)
+        self._bodies = Bodies(Session(settings.database_url, "body"))
         lanes = Lanes(settings.max_in_flight)
         self._rooms = Rooms(settings, lanes, self._directory)
         self._flight = Flight(
-            self._transport, lanes, self._directory.known, settings.header_prefix, self._may_send, self._recorder.put
+            self._transport,
+            lanes,
+            self._directory.known,
+            settings.header_prefix,
+            self._may_send,
+            self._recorder.put,
+            self._bodies.prepared,
         )
         self._health = Health(settings.api_address) if api else None
         self._tenure: Tenure | None = None
@@ -86,6 +94,7 @@ class Relay:
             if self._health:
                 await self._health.stop()
             await self._transport.close()
+            await self._bodies.close()
             await self._record_session.close()
 
     async def _tenures(self, stop: asyncio.Event) -> None:
@@ -134,6 +143,7 @@ class Relay:
             await loop()
         except (DatabaseLost, LeaseLost):
             tenure.cut()
+            self._bodies.cut()
             if self._record_session.is_busy:
                 self._record_session.cut()
             await asyncio.sleep(CUT)

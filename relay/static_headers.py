@@ -22,7 +22,7 @@ _RESERVED = frozenset(
         *("x-hub-signature", "x-hub-signature-256"),
     }
 )
-_RESERVED_PREFIXES = ("webhook-", "proxy-")
+_RESERVED_PREFIXES = ("webhook-", "proxy-", "ce-")
 _OWN = ("event", "delivery", "attempt")
 
 

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from relay.claim import Claimer
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 MOST_EVENTS = 1000  # a chunk: one short transaction
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
+LIMITED_EVERY = 0.05  # between looks at endpoints with a rate, whose next requests may be due
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
 # Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
 STUCK_AFTER, CROWDED_AFTER = 0.1, 0.25
@@ -113,6 +114,7 @@ class Tenure:
         self._role_may_be_free = asyncio.Event()
         self._freed = asyncio.Event()
         self._parked_for: set[int] | None = None  # endpoints whose work found no room; None: any may have, until a claim has told
+        self._limited_at = 0.0  # the last look at endpoints with a rate that was not foreseen
         self._peers = 0
         self._fanout = 1.0
         self._bytes_of_event = 1.0
@@ -268,7 +270,8 @@ class Tenure:
             elif self._parked_for is not None:
                 self._parked_for.update(look.parked_for)
             self._claim_parked()
-            if self._peers:
+            self._look_at_limited(look.parked_for)
+            if self._peers and not (look.parked_for and all(map(self._is_limited, look.parked_for))):
                 await self._dispatch_session.rows("dispatch.tell_peers")
 
     async def claim(self) -> None:
@@ -288,7 +291,9 @@ class Tenure:
                     self._parked_for |= filled
                     self._claim_parked()  # their room may be free again by now
                 if self.claimer.is_knocked:
-                    await self._offer(await self.claimer.claim_gated(self._rooms.room()), self._claim_session)
+                    gated = await self.claimer.claim_gated(self._rooms.room())
+                    await self._offer(gated, self._claim_session)
+                    self._look_at_limited({row.endpoint_id for row in gated})
                 if not room.is_spent_on(rows):
                     break
             await self._due.wait()
@@ -321,11 +326,15 @@ class Tenure:
     def recorded(self, batch: Sequence[Result]) -> None:
         """Results are in the tables: their room is free, retries have a time, the next of an ordered key may go."""
         self._freed.set()
-        ordered = False
+        ordered, limited = False, set[int]()
         for result in batch:
             if result.state is State.PENDING:
                 self._due.at(result.wait)
-            ordered = ordered or result.delivery.endpoint.ordered
+            endpoint = result.delivery.endpoint
+            ordered = ordered or endpoint.ordered
+            if endpoint.limited:
+                limited.add(endpoint.id)
+        self._look_at_limited(limited)
         if ordered:
             self._due.poke()
         else:
@@ -337,6 +346,20 @@ class Tenure:
             self._due.poke()
         elif self._rooms.is_free_for(self._parked_for & self._flight.lanes.doubted):
             self._due.at_next_turn()
+
+    def _is_limited(self, endpoint: int) -> bool:
+        known = self._directory.known.get(endpoint)
+        return known is not None and known.limited
+
+    def _look_at_limited(self, endpoints: Iterable[int]) -> None:
+        """Claim when the next requests of those with a rate are due, 20 times a second at most, whatever comes in."""
+        now = time.monotonic()
+        for due in {self.claimer.slots.get(e, 0.0) for e in endpoints if self._is_limited(e)}:
+            if (at := due if due > now else self._limited_at + LIMITED_EVERY) > now:
+                self._due.at(math.ceil(at / LIMITED_EVERY) * LIMITED_EVERY - now)
+            else:
+                self._limited_at = now
+                self._due.poke()
 
     async def _wait_for_room(self) -> None:
         while not self._rooms.is_roomy():

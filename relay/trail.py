@@ -29,11 +29,13 @@ class Reason(StrEnum):
     TENANT = "tenant"
     PATTERN = "pattern"
     REMOVED = "removed"
+    FILTER = "filter"
     CHANGED = "changed"
     PAUSED = "paused"
     DISABLED = "disabled"
     CIRCUIT = "circuit"
     ORDERED = "ordered"
+    RATE = "rate"
     RETRY = "retry"
     WAITS = "waits"
     UNDER_WAY = "under_way"
@@ -128,6 +130,8 @@ def _why_none(event: Row, row: Row) -> tuple[Reason, str]:
         return Reason.ADDED_LATER, "the endpoint was added after the event had been dispatched"
     if row["endpoint_state"] == "removed":
         return Reason.REMOVED, "the endpoint has been removed"
+    if row["verdict"] not in (None, "matched"):
+        return Reason.FILTER, f"its filter {row['filter']} says: {row['verdict']}"
     return (
         Reason.CHANGED,
         "it would get it now, but wanted something else when the event was dispatched, or its delivery was deleted",
@@ -146,6 +150,8 @@ def _why_waiting(row: Row) -> tuple[Reason, str]:
             Reason.CIRCUIT,
             f"the endpoint's circuit is {row['circuit']}: it failed, and gets few requests until it answers well",
         )
+    if row["rate"] is not None and not row["is_early"]:
+        return Reason.RATE, f"the endpoint gets {row['rate']} at most, and others are before it"
     if row["attempts"]:
         return Reason.RETRY, f"try {row['attempts']} failed ({row['error_class'] or 'unknown'}); the next is due"
     return Reason.WAITS, "it waits for a relay with room for it"

@@ -1,3 +1,12 @@
 DROP FUNCTION rowhook.pattern_candidates(text);
 DROP TABLE rowhook.secret;
+DROP FUNCTION rowhook.rate_gap(text);
+DROP TABLE rowhook.rate_clock;
 DROP TABLE rowhook.endpoint;
+DROP FUNCTION rowhook.filters_take_too_long(boolean);
+DROP FUNCTION rowhook.filter_verdict(text, text, json, json, json);
+DROP FUNCTION rowhook.filter_verdict(text, jsonb);
+DROP FUNCTION rowhook.filter_document(text, json, json, json);
+DROP FUNCTION rowhook.filter_fault(text);
+DROP FUNCTION rowhook.filter_values(text);
+DROP FUNCTION rowhook.filter_pairs(text);

@@ -1,5 +1,134 @@
--- Endpoints: who wants which events, and how they are signed and sent.
+-- Endpoints: who wants which events, and how these are made, signed and sent.
 -- depends: 0002-event
+
+-- Filters. A path decides for one endpoint which events it gets, so it must not cost the others anything: what is refused here can take
+-- more time than the event is long (repeated or recursive steps, regular expressions). Postgres can't be interrupted while it compares
+-- the values of two lists with each other: 25,000 with as many took 8 s under a statement_timeout of 3.
+
+CREATE FUNCTION rowhook.filter_pairs(filter text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _operator constant text := '(?:==|!=|<=|>=|<|>)';
+    _literal constant text := '(?:""|-?[0-9.]+(?:[eE][-+]?[0-9]+)?|true|false|null)(?:\.[a-z_]+\([^()]*\))*';
+    _bare text := regexp_replace(filter::jsonpath::text, '"(\\.|[^"\\])*"', '""', 'g');
+BEGIN
+    _bare := regexp_replace(_bare, ' ' || _operator || ' ' || _literal || '(?=\)| &&| \|\|)', '', 'g');
+    _bare := regexp_replace(_bare, '(\(|&& |\|\| )' || _literal || ' ' || _operator || ' ', '\1', 'g');
+    RETURN (SELECT count(*) FROM regexp_matches(_bare, ' ' || _operator || ' ', 'g'));
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.filter_pairs(text) IS 'How many comparisons of a filter have no literal on either side: each may compare every value with every other';
+
+CREATE FUNCTION rowhook.filter_values(document text) RETURNS integer LANGUAGE sql IMMUTABLE STRICT
+BEGIN ATOMIC
+    -- Commas stand between values, and in texts: those are left out, at a price, only where there are many.
+    SELECT CASE WHEN octet_length(filter_values.document) - octet_length(replace(filter_values.document, ',', '')) > 500
+                THEN (SELECT octet_length(t.bare) - octet_length(replace(t.bare, ',', ''))
+                        FROM (SELECT regexp_replace(filter_values.document, '"(\\.|[^"\\])*"', '', 'g') AS bare) AS t)
+                ELSE 0 END + 1;
+END;
+COMMENT ON FUNCTION rowhook.filter_values(text) IS 'How many values the JSON holds at most, roughly, where they are many';
+
+CREATE FUNCTION rowhook.filter_fault(filter text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _path jsonpath;
+    _bare text;  -- without the texts and names in it
+    _flat text;
+    _found jsonb;
+BEGIN
+    IF length(filter_fault.filter) > 500 THEN
+        RETURN ARRAY[format('the filter has %s characters', length(filter_fault.filter)), 'give 500 at most'];
+    END IF;
+    _path := filter_fault.filter::jsonpath;
+    _bare := regexp_replace(_path::text, '"(\\.|[^"\\])*"', '""', 'g');
+    IF _bare ~ 'like_regex|\*\*|\.keyvalue\(|,' THEN
+        RETURN ARRAY['like_regex, **, keyvalue() and lists of subscripts have no place in a filter: their time has no bound',
+                     'compare with ==, <> or <, or by starts with'];
+    ELSIF _bare ~ '\$""' THEN
+        RETURN ARRAY['the filter has a variable, and nobody gives it a value', 'write the value itself'];
+    END IF;
+    LOOP  -- what is in brackets goes, from within, as long as it doesn't begin at the root
+        _flat := regexp_replace(coalesce(_flat, _bare), '\([^()$]*\)', '', 'g');
+        EXIT WHEN _flat !~ '\([^()$]*\)';
+    END LOOP;
+    IF _flat ~ '\?\(' THEN
+        RETURN ARRAY['an expression within ?(…) begins at $, and would be looked for again for each value', 'say @ there'];
+    ELSIF rowhook.filter_pairs(filter_fault.filter) > 4 THEN
+        RETURN ARRAY['more than 4 comparisons have no literal value on either side', 'give fewer'];
+    END IF;
+    _found := jsonb_path_query_array('{"type": "a", "data": {}, "previous": {}, "context": {}}', _path, silent => true);
+    IF jsonb_array_length(_found) <> 1 OR jsonb_typeof(_found -> 0) NOT IN ('boolean', 'null') OR _bare IN ('true', 'false', 'null') THEN
+        RETURN ARRAY['the filter is no predicate: it gives a value, not true or false',
+                     'compare, e.g. $.data.amount > 1000, or say exists($.data.amount)'];
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN ARRAY['the filter is no SQL/JSON path (' || SQLERRM || ')', 'give one over type, data, previous and context: $.data.amount > 1000'];
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.filter_fault(text) IS 'Why a text can be no endpoint''s filter, and what would be right; null: it can';
+
+CREATE FUNCTION rowhook.filter_document(type text, data json, previous json, context json DEFAULT NULL) RETURNS jsonb LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF coalesce(octet_length(filter_document.data::text), 0) + coalesce(octet_length(filter_document.previous::text), 0) > 1048576 THEN
+        RETURN to_jsonb('failed: the event is larger than 1 MiB, and filters are not evaluated on such'::text);
+    END IF;
+    RETURN jsonb_build_object('type', filter_document.type, 'data', filter_document.data, 'previous', filter_document.previous,
+                              'context', filter_document.context);
+EXCEPTION WHEN OTHERS THEN  -- what json can say and jsonb can't: \u0000, a number of 200,000 digits, nesting without end
+    RETURN to_jsonb('failed: the event can not be read by filters (' || SQLERRM || ')');
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.filter_document(text, json, json, json) IS 'An event as filters see it, an object; a text where it can''t be read: why';
+
+CREATE FUNCTION rowhook.filter_verdict(filter text, document jsonb) RETURNS text LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _holds boolean;
+BEGIN
+    IF jsonb_typeof(filter_verdict.document) = 'string' THEN
+        RETURN filter_verdict.document #>> '{}';
+    ELSIF pg_column_size(filter_verdict.document) > 2048 AND rowhook.filter_pairs(filter_verdict.filter) > 0
+          AND rowhook.filter_values(filter_verdict.document::text) > 500 THEN
+        RETURN 'failed: the event has more than 500 values, and the filter compares them with each other';
+    END IF;
+    IF pg_column_size(filter_verdict.document)::bigint * length(filter_verdict.filter) > 100000000 THEN
+        RETURN 'failed: the event is too large for so long a filter';
+    END IF;
+    _holds := jsonb_path_match(filter_verdict.document, filter_verdict.filter::jsonpath);
+    RETURN CASE WHEN _holds THEN 'matched' WHEN NOT _holds THEN 'not matched' ELSE 'unknown' END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN 'failed: ' || SQLERRM;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.filter_verdict(text, jsonb) IS
+    'What a filter says of an event: matched; not matched; unknown (something can''t be compared), which is no match; failed: and why';
+
+CREATE FUNCTION rowhook.filter_verdict(filter text, type text, data json, previous json, context json DEFAULT NULL)
+RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT rowhook.filter_verdict(filter_verdict.filter, rowhook.filter_document(
+        filter_verdict.type, filter_verdict.data, filter_verdict.previous, filter_verdict.context));
+END;
+COMMENT ON FUNCTION rowhook.filter_verdict(text, text, json, json, json) IS 'The same, of an event as it is stored';
+
+CREATE FUNCTION rowhook.filters_take_too_long(is_alone boolean) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF filters_take_too_long.is_alone THEN
+        RETURN 'failed: the filters of all endpoints took too long on this event';
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'RH002', MESSAGE = 'the filters take too long on so many events at once';
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.filters_take_too_long(boolean) IS 'Dispatch: fewer events at once, please; where there is one only, it fails';
 
 CREATE TABLE rowhook.endpoint (
     id             bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT endpoint_pkey PRIMARY KEY,
@@ -12,6 +141,10 @@ CREATE TABLE rowhook.endpoint (
     url            text        NOT NULL,
     events         text[]      NOT NULL DEFAULT '{*}',
     tenant         text,
+    filter         text,
+    shape          text        NOT NULL DEFAULT 'standard',
+    template       text,
+    rate           text,
     description    text,
     retry_schedule interval[],
     timeout        interval,
@@ -37,6 +170,10 @@ CREATE TABLE rowhook.endpoint (
         cardinality(events) >= 1 AND array_position(events, NULL) IS NULL
         AND cardinality(string_to_array(array_to_string(events, ','), ',')) = cardinality(events)
         AND array_to_string(events, ',') ~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)(,(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?))*$'),
+    CONSTRAINT filter_is_sound CHECK (rowhook.filter_fault(filter) IS NULL),
+    CONSTRAINT shape_known CHECK (shape IN ('standard', 'thin', 'cloudevents', 'cloudevents-binary', 'legacy', 'template')),
+    CONSTRAINT template_has_text CHECK ((shape = 'template') = (template IS NOT NULL) AND length(template) <= 20000),
+    CONSTRAINT rate_is_a_rate CHECK (rate ~ '^[1-9][0-9]{0,5}/(s|min|h|d)$'),
     -- Within what the relay can reckon with: one odd endpoint must not stop the others.
     CONSTRAINT waits_are_waits CHECK (
         array_position(retry_schedule, NULL) IS NULL
@@ -58,7 +195,24 @@ CREATE TABLE rowhook.endpoint (
     CONSTRAINT ramping_has_limit CHECK ((circuit = 'ramping') = (ramp IS NOT NULL) AND ramp > 0)
 );
 -- Asked for in each claim; mostly empty.
-CREATE INDEX endpoint_gated ON rowhook.endpoint (id) WHERE circuit <> 'closed';
+CREATE INDEX endpoint_gated ON rowhook.endpoint (id) WHERE circuit <> 'closed' OR rate IS NOT NULL;
+
+-- A table of its own: it is written with each claim for a limited endpoint, and endpoints are read with each dispatch.
+CREATE TABLE rowhook.rate_clock (
+    endpoint_id bigint      NOT NULL CONSTRAINT rate_clock_pkey PRIMARY KEY,
+    next_at     timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE rowhook.rate_clock IS 'Endpoints with a rate: when they may be sent something again';
+COMMENT ON COLUMN rowhook.rate_clock.endpoint_id IS 'The endpoint';
+COMMENT ON COLUMN rowhook.rate_clock.next_at IS 'When the next request is due, by its rate; it moves on with each claim';
+
+CREATE FUNCTION rowhook.rate_gap(rate text) RETURNS interval LANGUAGE sql IMMUTABLE STRICT
+BEGIN ATOMIC
+    SELECT CASE split_part(rate_gap.rate, '/', 2) WHEN 's' THEN interval '1 s' WHEN 'min' THEN interval '1 min'
+                WHEN 'h' THEN interval '1 h' WHEN 'd' THEN interval '24 h' END / split_part(rate_gap.rate, '/', 1)::integer;
+END;
+COMMENT ON FUNCTION rowhook.rate_gap(text) IS 'The time from one request to the next';
 
 COMMENT ON TABLE rowhook.endpoint IS 'A receiver''s URL and what it wants; removed ones stay for the record';
 COMMENT ON COLUMN rowhook.endpoint.id IS 'Internal id';
@@ -70,6 +224,10 @@ COMMENT ON COLUMN rowhook.endpoint.state_reason IS 'Why it is not active';
 COMMENT ON COLUMN rowhook.endpoint.url IS 'Where to POST';
 COMMENT ON COLUMN rowhook.endpoint.events IS 'Patterns of event types: *, expense.*, expense.created';
 COMMENT ON COLUMN rowhook.endpoint.tenant IS 'Only this tenant''s events; null: the operator''s endpoint, all tenants';
+COMMENT ON COLUMN rowhook.endpoint.filter IS 'SQL/JSON path over type, data, previous and context: only events for which it is true; null: all';
+COMMENT ON COLUMN rowhook.endpoint.shape IS 'What its bodies look like: standard, thin, cloudevents, cloudevents-binary, legacy, template';
+COMMENT ON COLUMN rowhook.endpoint.template IS 'Shape template: what makes its bodies, in Jinja''s language';
+COMMENT ON COLUMN rowhook.endpoint.rate IS 'Most requests in a time over all relays, e.g. 10/s, 100/min; null: no limit';
 COMMENT ON COLUMN rowhook.endpoint.description IS 'A note for people';
 COMMENT ON COLUMN rowhook.endpoint.retry_schedule IS 'Waits before each retry; null: ROWHOOK_RETRY_SCHEDULE';
 COMMENT ON COLUMN rowhook.endpoint.timeout IS 'Total time of one attempt; null: ROWHOOK_TIMEOUT';

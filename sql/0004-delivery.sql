@@ -21,6 +21,8 @@ CREATE TABLE rowhook.delivery (
     state       text        NOT NULL DEFAULT 'pending',
     webhook_id  text,
     order_key   text,
+    shape       text,
+    body        text,
     CONSTRAINT delivery_once_per_endpoint UNIQUE (event_id, endpoint_id),
     CONSTRAINT state_known CHECK (state IN ('pending', 'leased', 'delivered', 'dead', 'cancelled')),
     CONSTRAINT pending_has_due CHECK ((state = 'pending') = (due_at IS NOT NULL)),
@@ -52,6 +54,8 @@ COMMENT ON COLUMN rowhook.delivery.free_tries IS 'Tries in a row that did not us
 COMMENT ON COLUMN rowhook.delivery.last_try IS 'Given up by a person while it was out: if the present try fails, it is cancelled';
 COMMENT ON COLUMN rowhook.delivery.state IS 'pending, leased, delivered, dead or cancelled';
 COMMENT ON COLUMN rowhook.delivery.webhook_id IS 'Sent instead of the event''s id after a replay under a new id';
+COMMENT ON COLUMN rowhook.delivery.shape IS 'What its body looks like, whatever its endpoint says since it was first claimed; null: standard, or not claimed yet';
+COMMENT ON COLUMN rowhook.delivery.body IS 'Shape template: the body, made before the first request; each retry carries the same';
 COMMENT ON COLUMN rowhook.delivery.order_key IS 'Ordered endpoints: table:row key, within which events are sent one after the other; #event where there is no row key';
 
 CREATE TABLE rowhook.attempt (

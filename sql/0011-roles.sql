@@ -70,6 +70,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE (xid) ON rowhook.event TO rowhook_relay;
         GRANT SELECT, INSERT, UPDATE ON rowhook.endpoint, rowhook.secret, rowhook.delivery, rowhook.attempt TO rowhook_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.instance TO rowhook_relay;
+        GRANT SELECT, INSERT, UPDATE ON rowhook.rate_clock TO rowhook_relay;
         GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
         GRANT SELECT, UPDATE (xid) ON rowhook.horizon TO rowhook_relay;
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
@@ -80,7 +81,9 @@ BEGIN
         GRANT SELECT ON rowhook.capture TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
-            rowhook.pattern_candidates(text) TO rowhook_relay;
+            rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
+            rowhook.filter_fault(text), rowhook.filter_pairs(text), rowhook.filter_values(text), rowhook.filter_document(text, json, json, json),
+            rowhook.filter_verdict(text, jsonb), rowhook.filter_verdict(text, text, json, json, json) TO rowhook_relay;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_reader') IS NOT NULL THEN

@@ -15,6 +15,7 @@ from relay.cli.secret_options import Scheme, SecretFile, SecretFrom, given_secre
 from relay.cli.session import at_work, at_work_with_keys
 from relay.errors import UserMistake
 from relay.static_headers import parse_headers
+from relay.wishes import read_template, shape_fields
 
 Events = Annotated[str | None, Option(help="Patterns: *, expense.*, bill.paid; with commas between.", metavar="PATTERNS")]
 Tenant = Annotated[str | None, Option(help="Only this tenant's events.", metavar="T")]
@@ -22,6 +23,17 @@ Description = Annotated[str | None, Option(help="A note for people.", metavar="T
 Retry = Annotated[str | None, Option(help="Waits before each retry: 2s,4s,8s, patient or none.", metavar="WAITS")]
 Timeout = Annotated[str | None, Option(help="Total time of one attempt, e.g. 15s.", metavar="TIME")]
 MaxInFlight = Annotated[str | None, Option(help="Most requests at once from one relay.", metavar="N")]
+Filter = Annotated[
+    str | None, Option("--filter", help="Only events for which this SQL/JSON path is true: $.data.amount > 1000.", metavar="PATH")
+]
+Shape = Annotated[
+    str | None,
+    Option(help="The body: standard, thin, cloudevents, cloudevents-binary or legacy.", metavar="NAME"),
+]
+Template = Annotated[
+    str | None, Option(help="Make the body by this template; slack, discord and teams are there.", metavar="FILE")
+]
+Rate = Annotated[str | None, Option(help="Most requests in a time, over all relays: 10/s, 100/min.", metavar="N/TIME")]
 Ordered = Annotated[
     bool | None,
     Option("--ordered/--unordered", help="Of one row, send an event only when those before it have ended; or in any order."),
@@ -45,6 +57,10 @@ def add_command(
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
     ordered: Ordered = None,
+    filter: Filter = None,
+    shape: Shape = None,
+    template: Template = None,
+    rate: Rate = None,
     json: Json = False,
 ) -> None:
     """Add an endpoint; prints its id and, this once, its secret."""
@@ -57,8 +73,11 @@ def add_command(
             "retry_schedule": retry,
             "timeout": timeout,
             "max_in_flight": max_in_flight,
+            "filter": filter,
+            "rate": rate,
         }
     )
+    fields |= shape_fields(shape, read_template(template))
     if ordered is not None:
         fields["ordered"] = ordered
     wanted = scheme and endpoints.parse_scheme(scheme)
@@ -86,6 +105,10 @@ def edit_command(
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = None,
     ordered: Ordered = None,
+    filter: Filter = None,
+    shape: Shape = None,
+    template: Template = None,
+    rate: Rate = None,
     header: HeaderFrom = None,
     header_file: HeaderFile = None,
     ca_file: CaFile = None,
@@ -106,8 +129,11 @@ def edit_command(
             "retry_schedule": retry,
             "timeout": timeout,
             "max_in_flight": max_in_flight,
+            "filter": filter,
+            "rate": rate,
         }
     )
+    fields |= shape_fields(shape, read_template(template))
     if ordered is not None:
         fields["ordered"] = ordered
     lines = given_headers(header_file, header, None)
@@ -115,8 +141,8 @@ def edit_command(
     if not fields and lines is None and not identity:
         raise UserMistake(
             "nothing to change is given",
-            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --ordered, --header,"
-            " --ca-file, --client-cert",
+            "give some of --url, --events, --tenant, --description, --retry, --timeout, --max-in-flight, --ordered, --filter,"
+            " --shape, --template, --rate, --header, --ca-file, --client-cert",
         )
     if lines is None and not identity.needs_key:
         with at_work() as (settings, connection):

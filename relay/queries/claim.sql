@@ -1,7 +1,7 @@
 -- name: claim
 -- Parked and retried work that is due, per endpoint within its room, leased to this instance; the try is counted here. Endpoints in
--- random order, so that none starves. Only while this instance's own row is live. Those with open or ramping circuits knock: they are
--- claimed for by themselves, "gated", under their locks (circuit.sql).
+-- random order, so that none starves. Only while this instance's own row is live. Those with open or ramping circuits, and those with
+-- a rate whose next request is due, knock: they are claimed for by themselves, "gated", under their locks (circuit.sql).
 --
 -- Ordered endpoints: of one key only the first that has not ended. Their index over open ones is walked from key to key, so that many
 -- that wait behind one cost nothing; from the key that has waited longest on, then round from the first. Others pay nothing.
@@ -15,14 +15,14 @@
 WITH me AS (
     SELECT i.id FROM rowhook.instance AS i WHERE i.id = %(instance)s AND i.state = 'live' FOR KEY SHARE
 ), open AS MATERIALIZED (
-    SELECT p.id, p.revision, p.ordered, coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
+    SELECT p.id, p.revision, p.ordered, nullif(p.shape, 'standard') AS shape, coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
       FROM rowhook.endpoint AS p
       LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
      WHERE p.state = 'active'
-       AND CASE WHEN %(gated)s::bigint[] IS NULL THEN p.circuit = 'closed' ELSE p.id = ANY (%(gated)s::bigint[]) END
+       AND CASE WHEN %(gated)s::bigint[] IS NULL THEN p.circuit = 'closed' AND p.rate IS NULL ELSE p.id = ANY (%(gated)s::bigint[]) END
      ORDER BY random()
 ), picked AS MATERIALIZED (
-    SELECT d.id, o.revision, d.event_id, d.event_slot
+    SELECT d.id, o.revision, o.shape, d.event_id, d.event_slot
       FROM open AS o
      CROSS JOIN LATERAL (SELECT d.id, d.event_id, d.event_slot FROM rowhook.delivery AS d
                           WHERE d.endpoint_id = o.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()
@@ -31,7 +31,7 @@ WITH me AS (
      WHERE NOT o.ordered
      LIMIT %(capacity)s
 ), first_of_key AS MATERIALIZED (
-    SELECT d.id, o.revision, d.event_id, d.event_slot
+    SELECT d.id, o.revision, o.shape, d.event_id, d.event_slot
       FROM open AS o
      CROSS JOIN LATERAL (SELECT d.id, d.order_key FROM rowhook.delivery AS d
                           WHERE d.endpoint_id = o.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()
@@ -63,7 +63,7 @@ WITH me AS (
 ), fits AS MATERIALIZED (
     SELECT s.*, row_number() OVER (PARTITION BY s.event_id ORDER BY s.delivery_id) AS nth
       FROM (SELECT z.*, sum(z.size) OVER (ORDER BY z.delivery_id) - z.size AS before
-              FROM (SELECT k.id AS delivery_id, k.revision, e.id AS event_id, e.slot, e.occurred_at, e.type, e.tenant, e.row_key, e.moved,
+              FROM (SELECT k.id AS delivery_id, k.revision, k.shape, e.id AS event_id, e.slot, e.occurred_at, e.type, e.tenant, e.table_name, e.row_key, e.moved,
                            e.data, e.previous,
                            coalesce(CASE WHEN pg_column_compression(e.data) IS NULL THEN pg_column_size(e.data) ELSE octet_length(e.data::text) END, 0)
                            + coalesce(CASE WHEN pg_column_compression(e.previous) IS NULL THEN pg_column_size(e.previous) ELSE octet_length(e.previous::text) END, 0) AS size
@@ -72,21 +72,28 @@ WITH me AS (
      WHERE s.before < %(size)s
 ), leased AS (
     UPDATE rowhook.delivery AS d
-       SET state = 'leased', instance_id = me.id, attempts = d.attempts + 1, leased_at = clock_timestamp(), due_at = NULL
+       SET state = 'leased', instance_id = me.id, attempts = d.attempts + 1, leased_at = clock_timestamp(), due_at = NULL,
+           -- What a request may have carried it keeps. From a template nothing was sent before there was a body.
+           body = CASE WHEN d.attempts > 0 THEN d.body END,
+           shape = CASE WHEN d.attempts = 0 OR d.shape = 'template' AND d.body IS NULL THEN k.shape ELSE d.shape END
       FROM fits AS k, me
      WHERE d.id = k.delivery_id
     RETURNING d.*, k.revision, k.nth
 )
 SELECT EXISTS (SELECT FROM me) AS live,
        EXISTS (SELECT FROM rowhook.endpoint AS p
-                WHERE p.circuit <> 'closed' AND p.state = 'active' AND (p.probe_at IS NULL OR p.probe_at <= clock_timestamp())) AS knocking,
+                WHERE (p.circuit <> 'closed' OR p.rate IS NOT NULL) AND p.state = 'active' AND (p.probe_at IS NULL OR p.probe_at <= clock_timestamp())
+                  AND (p.rate IS NULL
+                       OR NOT EXISTS (SELECT FROM rowhook.rate_clock AS c WHERE c.endpoint_id = p.id AND c.next_at > clock_timestamp())
+                          AND EXISTS (SELECT FROM rowhook.delivery AS d
+                                       WHERE d.endpoint_id = p.id AND d.state = 'pending' AND d.due_at <= clock_timestamp()))) AS knocking,
        l.*
   FROM (SELECT) AS one
   LEFT JOIN (SELECT d.id, d.created_at, d.endpoint_id, d.revision, d.attempts AS number, d.failures, d.free_tries, d.webhook_id,
-                    d.event_id, d.event_slot,
+                    d.shape, d.body, d.event_id, d.event_slot,
                     -- As in dispatch: what the body could not say makes that body fail, and not the reading of all others.
                     CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
-                    e.type, e.tenant, e.row_key, e.moved,
+                    e.type, e.tenant, e.table_name, e.row_key, e.moved,
                     e.data, e.previous
                FROM leased AS d LEFT JOIN fits AS e ON e.delivery_id = d.id AND d.nth = 1) AS l ON true
  ORDER BY l.event_id, l.id

@@ -66,59 +66,93 @@ WITH late AS (
 ), subscribed AS MATERIALIZED (
     SELECT unnest(p.events) COLLATE "C" AS pattern, p.id AS endpoint_id, p.tenant, p.ordered,
            p.state = 'active' AND p.circuit = 'closed' AS active,
-           coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) AS room
+           -- What has a rate is parked: only claim knows when its next request is due.
+           CASE WHEN p.rate IS NULL THEN coalesce(b.room, p.max_in_flight * 2, %(endpoint_room)s) ELSE 0 END AS room,
+           p.filter IS NOT NULL AS filtered, nullif(p.shape, 'standard') AS shape
       FROM rowhook.endpoint AS p
       LEFT JOIN unnest(%(endpoints)s::bigint[], %(rooms)s::int[]) AS b (endpoint_id, room) ON b.endpoint_id = p.id
      WHERE p.state <> 'removed'
 ), wanted AS MATERIALIZED (
-    SELECT DISTINCT k.type, NULL::bigint AS addressee, s.endpoint_id, s.tenant, s.active, s.ordered, s.room
+    SELECT DISTINCT k.type, NULL::bigint AS addressee, s.endpoint_id, s.tenant, s.active, s.ordered, s.room, s.filtered, s.shape
       FROM candidate AS k JOIN subscribed AS s ON s.pattern = k.pattern
     UNION ALL  -- An event for one endpoint goes there whatever its patterns are, and nowhere else.
-    SELECT DISTINCT a.type, a.endpoint_id, s.endpoint_id, s.tenant, s.active, s.ordered, s.room
+    SELECT DISTINCT a.type, a.endpoint_id, s.endpoint_id, s.tenant, s.active, s.ordered, s.room, s.filtered, s.shape
       FROM (SELECT DISTINCT c.type, c.endpoint_id FROM chunk AS c WHERE c.endpoint_id IS NOT NULL) AS a
       JOIN subscribed AS s ON s.endpoint_id = a.endpoint_id
+), asked AS MATERIALIZED (
+    -- Filters, and nothing where there are none. An event is parsed once for all of them. What takes too long is given up: with
+    -- fewer events at once, or for the one. What is for one endpoint and tells of no row (a ping) goes there unasked.
+    SELECT c.id, c.type, c.tenant, c.endpoint_id,
+           CASE WHEN clock_timestamp() < statement_timestamp() + interval '4 s' THEN rowhook.filter_document(c.type, c.data, c.previous)
+                ELSE to_jsonb(rowhook.filters_take_too_long(%(chunk)s = 1)) END AS document
+      FROM chunk AS c
+     WHERE (c.endpoint_id IS NULL OR c.table_name IS NOT NULL)
+       AND EXISTS (SELECT FROM wanted AS w WHERE w.filtered AND w.type = c.type AND w.addressee IS NOT DISTINCT FROM c.endpoint_id
+                      AND (w.tenant IS NULL OR w.tenant = c.tenant))
+), filtered AS MATERIALIZED (
+    SELECT a.id, w.endpoint_id,
+           CASE WHEN clock_timestamp() < statement_timestamp() + interval '4 s' THEN rowhook.filter_verdict(p.filter, a.document)
+                ELSE rowhook.filters_take_too_long(%(chunk)s = 1) END AS verdict
+      FROM asked AS a
+      JOIN wanted AS w ON w.filtered AND w.type = a.type AND w.addressee IS NOT DISTINCT FROM a.endpoint_id
+                      AND (w.tenant IS NULL OR w.tenant = a.tenant)
+      JOIN rowhook.endpoint AS p ON p.id = w.endpoint_id
 ), pair AS (
-    -- Of an ordered endpoint what has a key is parked: only claim looks whether those before it have ended.
+    -- A filter that fails ends that one delivery. Of an ordered endpoint what has a key is parked: only claim looks whether those
+    -- before it have ended.
     SELECT c.id, c.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(c.table_name, '') || ':' || c.row_key, '#' || c.id) END AS order_key,
-           w.active AS claimable, w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room,
+           w.active AS claimable,
+           w.active AND c.before < %(size)s AND NOT (w.ordered AND c.row_key IS NOT NULL) AS active, w.room, w.shape, nullif(f.verdict, 'matched') AS fault,
            row_number() OVER (PARTITION BY w.endpoint_id ORDER BY c.id) AS nth
       FROM chunk AS c JOIN wanted AS w ON w.type = c.type AND w.addressee IS NOT DISTINCT FROM c.endpoint_id
-     WHERE w.tenant IS NULL OR w.tenant = c.tenant
+      LEFT JOIN filtered AS f ON f.id = c.id AND f.endpoint_id = w.endpoint_id
+     WHERE (w.tenant IS NULL OR w.tenant = c.tenant) AND (NOT w.filtered OR f.verdict NOT IN ('not matched', 'unknown') OR c.endpoint_id IS NOT NULL AND c.table_name IS NULL)
 ), placed AS (
-    SELECT p.*, p.active AND p.nth <= p.room
+    SELECT p.*, p.active AND p.nth <= p.room AND p.fault IS NULL
                 AND sum((p.active AND p.nth <= p.room)::int) OVER (ORDER BY p.id, p.endpoint_id) <= %(capacity)s AS leased
       FROM pair AS p
 ), made AS (
-    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, instance_id, attempts, leased_at, due_at)
+    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, instance_id, attempts, leased_at, due_at, ended_at, shape)
     SELECT p.id, p.slot, p.endpoint_id, p.order_key,
-           CASE WHEN p.leased THEN 'leased' ELSE 'pending' END,
+           CASE WHEN p.leased THEN 'leased' WHEN p.fault IS NULL THEN 'pending' ELSE 'dead' END,
            CASE WHEN p.leased THEN %(instance)s::bigint END,
-           p.leased::int,
+           (p.leased OR p.fault IS NOT NULL)::int,
            CASE WHEN p.leased THEN clock_timestamp() END,
-           CASE WHEN NOT p.leased THEN clock_timestamp() END
+           CASE WHEN NOT p.leased AND p.fault IS NULL THEN clock_timestamp() END,
+           CASE WHEN p.fault IS NOT NULL THEN clock_timestamp() END,
+           CASE WHEN p.leased OR p.fault IS NOT NULL THEN p.shape END
       FROM placed AS p ORDER BY p.id, p.endpoint_id
     ON CONFLICT DO NOTHING
-    RETURNING id, event_id, endpoint_id, created_at, state
+    RETURNING id, event_id, endpoint_id, created_at, state, shape
 ), read AS (
     SELECT count(*) AS events, max(c.id) AS last_id, coalesce(sum(c.size), 0)::bigint AS size FROM chunk AS c
 ), parked AS (
     SELECT (SELECT count(*) FROM made AS m WHERE m.state = 'pending') AS parked,
            (SELECT coalesce(array_agg(DISTINCT p.endpoint_id), '{}') FROM placed AS p WHERE p.claimable AND NOT p.leased) AS parked_for
+), failed AS (
+    SELECT array_agg(m.id) AS deliveries, array_agg(p.fault) AS faults
+      FROM made AS m JOIN placed AS p ON p.id = m.event_id AND p.endpoint_id = m.endpoint_id WHERE m.state = 'dead'
 )
-SELECT r.events, r.last_id, k.parked, k.parked_for, r.size, l.*
-  FROM read AS r CROSS JOIN parked AS k
+SELECT r.events, r.last_id, k.parked, k.parked_for, r.size, b.deliveries, b.faults, l.*
+  FROM read AS r CROSS JOIN parked AS k CROSS JOIN failed AS b
   LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, m.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
-                    m.event_id, e.slot AS event_slot,
+                    m.shape, NULL::text AS body, m.event_id, e.slot AS event_slot,
                     -- What the body could not say (infinity, BC) makes that body fail, and not the reading of all others.
                     CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
-                    e.type, e.tenant, e.row_key, e.moved,
+                    e.type, e.tenant, e.table_name, e.row_key, e.moved,
                     e.data, e.previous
-               FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.event_id,
+               FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.shape, m.event_id,
                             row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth
                        FROM made AS m JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
                       WHERE m.state = 'leased') AS m
                LEFT JOIN chunk AS e ON e.id = m.event_id AND m.nth = 1) AS l ON true
  ORDER BY l.event_id, l.endpoint_id
+
+-- name: record_faults
+-- The filters of these failed: an attempt that never became a request says why.
+INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, error_class, error)
+SELECT d.id, d.endpoint_id, 1, %(instance)s, clock_timestamp(), 'internal', 'the endpoint''s filter ' || f.fault
+  FROM unnest(%(deliveries)s::bigint[], %(faults)s::text[]) AS f (delivery_id, fault) JOIN rowhook.delivery AS d ON d.id = f.delivery_id
 
 -- name: move
 -- Within the window, or past it. A transaction that stores a snapshot writes no events: its own id counts as visible in it.
@@ -133,20 +167,33 @@ WITH open AS MATERIALIZED (
     SELECT e.id, e.slot, e.type, e.tenant, e.endpoint_id, e.op, e.table_name, e.row_key FROM rowhook.event AS e, rowhook.cursor AS c
      WHERE e.id > c.highest_id OR NOT pg_visible_in_snapshot(e.xid, c.seen)
 ), wanted AS (
-    SELECT DISTINCT t.type, NULL::bigint AS addressee, p.id AS endpoint_id, p.tenant, p.ordered
+    SELECT DISTINCT t.type, NULL::bigint AS addressee, p.id AS endpoint_id, p.tenant, p.ordered, p.filter, nullif(p.shape, 'standard') AS shape
       FROM (SELECT DISTINCT o.type FROM open AS o WHERE o.op <> 'probe') AS t
      CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
       JOIN rowhook.endpoint AS p ON k.pattern = ANY (p.events) AND p.state <> 'removed'
     UNION ALL
-    SELECT DISTINCT o.type, p.id, p.id, p.tenant, p.ordered
+    SELECT DISTINCT o.type, p.id, p.id, p.tenant, p.ordered, p.filter, nullif(p.shape, 'standard')
       FROM open AS o JOIN rowhook.endpoint AS p ON p.id = o.endpoint_id AND p.state <> 'removed'
-), made AS (
-    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, due_at)
-    SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(o.table_name, '') || ':' || o.row_key, '#' || o.id) END, 'pending', clock_timestamp()
+), pair AS MATERIALIZED (
+    SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(o.table_name, '') || ':' || o.row_key, '#' || o.id) END AS order_key,
+           w.shape,
+           CASE WHEN w.filter IS NOT NULL AND (o.endpoint_id IS NULL OR o.table_name IS NOT NULL)
+                THEN (SELECT rowhook.filter_verdict(w.filter, e.type, e.data, e.previous) FROM rowhook.event AS e WHERE e.id = o.id AND e.slot = o.slot)
+                ELSE 'matched' END AS verdict
       FROM open AS o JOIN wanted AS w ON w.type = o.type AND w.addressee IS NOT DISTINCT FROM o.endpoint_id
      WHERE w.tenant IS NULL OR w.tenant = o.tenant
-     ORDER BY o.id, w.endpoint_id
-    ON CONFLICT DO NOTHING RETURNING id
+), made AS (
+    INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, attempts, shape, due_at, ended_at)
+    SELECT p.id, p.slot, p.endpoint_id, p.order_key, CASE WHEN p.verdict = 'matched' THEN 'pending' ELSE 'dead' END, (p.verdict <> 'matched')::int,
+           CASE WHEN p.verdict <> 'matched' THEN p.shape END,
+           CASE WHEN p.verdict = 'matched' THEN clock_timestamp() END, CASE WHEN p.verdict <> 'matched' THEN clock_timestamp() END
+      FROM pair AS p WHERE p.verdict NOT IN ('not matched', 'unknown')
+     ORDER BY p.id, p.endpoint_id
+    ON CONFLICT DO NOTHING RETURNING id, event_id, endpoint_id, state
+), failed AS (
+    INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, error_class, error)
+    SELECT m.id, m.endpoint_id, 1, %(instance)s, clock_timestamp(), 'internal', 'the endpoint''s filter ' || p.verdict
+      FROM made AS m JOIN pair AS p ON p.id = m.event_id AND p.endpoint_id = m.endpoint_id WHERE m.state = 'dead'
 ), frozen AS (
     UPDATE rowhook.event AS e SET xid = '3'::xid8 WHERE NOT pg_visible_in_snapshot(e.xid, pg_current_snapshot()) RETURNING e.id
 ), moved AS (

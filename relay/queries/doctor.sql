@@ -131,7 +131,8 @@ SELECT count(*) AS events, extract(epoch FROM clock_timestamp() - min(o.occurred
  WHERE NOT (c.target IS NOT NULL AND o.id <= c.position AND pg_visible_in_snapshot(o.xid, c.target))
 
 -- name: waiting
--- What a relay would claim now: due, of endpoints that are active and whose circuit is closed, of ordered ones the first of each key.
+-- What a relay would claim now: due, of endpoints that are active, whose circuit is closed and that have no rate; of ordered ones the first
+-- of each key.
 SELECT count(*) AS deliveries, extract(epoch FROM clock_timestamp() - min(n.due_at))::float8 AS age
   FROM rowhook.endpoint AS p
  CROSS JOIN LATERAL (SELECT d.due_at FROM rowhook.delivery AS d
@@ -141,7 +142,7 @@ SELECT count(*) AS deliveries, extract(epoch FROM clock_timestamp() - min(n.due_
                                              WHERE b.endpoint_id = d.endpoint_id AND b.order_key = d.order_key AND b.event_id < d.event_id
                                                AND b.order_key IS NOT NULL AND b.state IN ('pending', 'leased')))
                       ORDER BY d.due_at LIMIT %(most)s) AS n
- WHERE p.state = 'active' AND p.circuit = 'closed'
+ WHERE p.state = 'active' AND p.circuit = 'closed' AND p.rate IS NULL
 
 -- name: endpoints
 -- Those that are there, what waits for them (to a limit) and what died, in all and of late.

@@ -1,6 +1,6 @@
 -- name: load
 -- What the sender must know of endpoints; all secrets that still sign, newest first, encrypted as they are stored.
-SELECT p.id, p.public_id, p.revision, p.url, p.max_in_flight, p.ordered, p.state = 'active' AND p.circuit <> 'open' AS sendable,
+SELECT p.id, p.public_id, p.revision, p.url, p.max_in_flight, p.ordered, p.rate IS NOT NULL AS limited, p.template, p.state = 'active' AND p.circuit <> 'open' AS sendable,
        p.headers, p.headers_key_id AS headers_key, p.ca_certificates, p.client_certificate, p.client_key, p.client_key_id,
        ARRAY(SELECT extract(epoch FROM w)::float8 FROM unnest(p.retry_schedule) AS w) AS schedule,
        p.retry_schedule IS NOT NULL AS has_schedule,

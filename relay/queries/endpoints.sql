@@ -21,9 +21,10 @@ SELECT (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s 
 
 -- name: add
 -- Its first secret follows in the same transaction: one without a secret could not be sent to.
-INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight, ordered)
+INSERT INTO rowhook.endpoint (url, events, tenant, description, retry_schedule, timeout, max_in_flight, ordered, filter, shape, template, rate)
 VALUES (%(url)s, %(events)s::text[], %(tenant)s::text, %(description)s::text, %(retry_schedule)s::interval[],
-        %(timeout)s::interval, %(max_in_flight)s::integer, %(ordered)s)
+        %(timeout)s::interval, %(max_in_flight)s::integer, %(ordered)s,
+        %(filter)s::text, %(shape)s, %(template)s::text, %(rate)s::text)
 RETURNING *
 
 -- name: edit
@@ -31,10 +32,15 @@ RETURNING *
 UPDATE rowhook.endpoint AS p
    SET url = %(url)s, events = %(events)s::text[], tenant = %(tenant)s::text, description = %(description)s::text,
        retry_schedule = %(retry_schedule)s::interval[], timeout = %(timeout)s::interval,
-       max_in_flight = %(max_in_flight)s::integer, ordered = %(ordered)s, revision = p.revision + 1,
+       max_in_flight = %(max_in_flight)s::integer, ordered = %(ordered)s, filter = %(filter)s::text, shape = %(shape)s,
+       template = %(template)s::text, rate = %(rate)s::text, revision = p.revision + 1,
        probe_at = CASE WHEN p.circuit = 'open' AND p.url <> %(url)s THEN clock_timestamp() ELSE p.probe_at END
  WHERE p.id = %(id)s
 RETURNING p.*
+
+-- name: filter_fault
+-- What is wrong with a filter, and what would be right; null: nothing.
+SELECT rowhook.filter_fault(%(filter)s) AS fault
 
 -- name: set_state
 UPDATE rowhook.endpoint AS p

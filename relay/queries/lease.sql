@@ -27,8 +27,9 @@ SELECT EXISTS (SELECT FROM beat) AS alive,
        %(role)s NOT IN (SELECT h.id FROM held AS h) AS role_is_free,
        EXISTS (SELECT FROM rowhook.delivery AS d WHERE d.state = 'leased'
                   AND NOT EXISTS (SELECT FROM rowhook.instance AS i WHERE i.id = d.instance_id AND i.state = 'live')) AS orphans,
-       (SELECT extract(epoch FROM least(min(greatest(n.due_at, p.probe_at)), clock_timestamp() + interval '1 day') - clock_timestamp())::float8
+       (SELECT extract(epoch FROM least(min(greatest(n.due_at, p.probe_at, c.next_at)), clock_timestamp() + interval '1 day') - clock_timestamp())::float8
           FROM rowhook.endpoint AS p
+          LEFT JOIN rowhook.rate_clock AS c ON c.endpoint_id = p.id AND p.rate IS NOT NULL
          CROSS JOIN LATERAL (SELECT d.due_at FROM rowhook.delivery AS d
                               WHERE d.endpoint_id = p.id AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS n
          WHERE p.state = 'active') AS next_due

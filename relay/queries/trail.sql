@@ -10,7 +10,10 @@ SELECT e.id, e.slot, rowhook.public_id('evt', e.occurred_at, e.id, e.slot) AS pu
 -- name: endpoints
 -- Every endpoint beside what became of the event there. Those removed that never wanted it are nobody's concern.
 SELECT p.id, p.public_id AS endpoint_id, p.url, p.tenant, p.events, p.state AS endpoint_state, p.state_reason, p.created_at AS added_at,
-       p.circuit, p.probe_at,
+       p.circuit, p.probe_at, p.rate, p.filter,
+       CASE WHEN p.filter IS NOT NULL AND d.id IS NULL AND %(addressee)s::bigint IS NULL
+            THEN (SELECT rowhook.filter_verdict(p.filter, e.type, e.data, e.previous)
+                    FROM rowhook.event AS e WHERE e.id = %(event)s AND e.slot = %(event_slot)s) END AS verdict,
        CASE WHEN %(addressee)s::bigint IS NULL THEN EXISTS (SELECT FROM rowhook.pattern_candidates(%(type)s) AS k WHERE k = ANY (p.events))
             ELSE p.id = %(addressee)s END AS wants,
        d.id AS delivery, d.created_at, d.state, d.attempts, d.due_at, d.due_at > clock_timestamp() AS is_early, d.ended_at,

@@ -178,3 +178,15 @@ def test_explain(rowhook: Rowhook, conn: Connection, add, deliver) -> None:  # n
     assert "expense.created" in said and "a dead letter after 6 tries: refused" in said and "it wants bill.*" in said
     rowhook("explain", "evt_01KG8F2G0G0000000000019000").refused("there is no event evt_01KG8F2G0G0000000000019000")
     rowhook("explain", "dlv_1").refused("begins with evt_")
+
+
+def test_its_filter_or_its_rate_says_no(dsn: str, conn: Connection, add, deliver) -> None:
+    """As dispatch asked, by the same function."""
+    filtered, failed, limited = add(filter="$.data.id > 1"), add(filter="$.data.id > 0"), add(rate="1/h")
+    emit(conn)
+    conn.execute(DISPATCHED)
+    deliver(limited, "pending", 0)
+    found = ways(dsn, conn)
+    assert found[filtered] == (Reason.FILTER, "its filter $.data.id > 1 says: not matched")
+    assert found[limited][0] is Reason.RATE
+    assert found[failed][0] is Reason.CHANGED, "it would match now"

@@ -321,3 +321,43 @@ def test_rotate_without_overlap(rowhook: Rowhook, conn: Connection, endpoint: st
 def test_rotate_mistakes(rowhook: Rowhook, endpoint: str):
     rowhook("endpoint", "rotate", endpoint, "--overlap", "a day").refused("'a day'", "24h")
     rowhook("endpoint", "rotate", endpoint, "--secret", "-", input="short").refused("5 characters", "16 or more")
+
+
+# --- filter, shape, rate -------------------------------------------------------------------------
+
+
+def test_add_and_edit_with_filter_shape_and_rate(rowhook: Rowhook, conn: Connection, in_folder: Path):
+    wishes = ["--filter", "$.data.amount > 1000", "--shape", "cloudevents", "--rate", "100/min"]
+    added = rowhook("endpoint", "add", URL, *wishes, "--json", ok=True).json
+    expected = {"filter": "$.data.amount > 1000", "shape": "cloudevents", "template": None, "rate": "100/min"}
+    assert expected.items() <= added.items()
+    assert expected.items() <= rowhook("endpoint", "show", added["id"], "--json", ok=True).json.items()
+    (in_folder / "mine.j2").write_text("{{ data | tojson }}")
+    edited = rowhook(
+        "endpoint", "edit", added["id"], "--template", "mine.j2", "--filter", "", "--rate", "", "--json", ok=True
+    ).json
+    assert {"filter": None, "shape": "template", "template": "{{ data | tojson }}", "rate": None}.items() <= edited.items()
+    assert "cloudevents" not in rowhook("endpoint", "show", added["id"], ok=True).out
+    back = rowhook("endpoint", "edit", added["id"], "--shape", "standard", "--json", ok=True).json
+    assert {"shape": "standard", "template": None}.items() <= back.items()
+    slack = rowhook("endpoint", "add", URL, "--template", "slack", "--json", ok=True).json
+    assert slack["shape"] == "template" and "blocks" in slack["template"]
+    assert [row["shape"] for row in rowhook("endpoint", "list", "--json", ok=True).json] == ["standard", "template"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--filter", "$.data.amount >"], ["no SQL/JSON path"]),
+        (["--filter", "$.data.amount"], ["no predicate", "exists"]),
+        (["--filter", "$.** > 1"], ["no bound"]),
+        (["--shape", "round"], ["'round' is not a shape", "cloudevents-binary"]),
+        (["--shape", "template"], ["not a shape", "--template"]),
+        (["--template", "missing.j2"], ["missing.j2", "slack"]),
+        (["--template", "slack", "--shape", "thin"], ["both given"]),
+        (["--rate", "fast"], ["'fast' is not a rate", "10/s"]),
+    ],
+)
+def test_what_cannot_be_is_refused(rowhook: Rowhook, conn: Connection, options: list[str], said: list[str]):
+    rowhook("endpoint", "add", URL, *options).refused(*said)
+    assert conn.execute("SELECT count(*) FROM rowhook.endpoint").fetchone() == (0,)

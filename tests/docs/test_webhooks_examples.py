@@ -23,8 +23,11 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from relay.envelope import envelope
+from relay.event import Event
 from relay.public_id import public_id
 from relay.retry import DEFAULT, PATIENT, RETRY_AFTER_AT_LEAST, RETRY_AFTER_AT_MOST, parse_schedule
+from relay.shapes import BINARY, SHAPES, STANDARD, Facts, headers_of, shaped
+from relay.shapes.language import check_template, render
 from relay.sign import headers, new_secret, parse_signer
 from relay.sign_ed25519 import SigningKey
 
@@ -450,3 +453,33 @@ def test_schedules_are_those_of_the_relay():
     assert patient is not None
     assert parse_schedule(patient[1]) == PATIENT
     assert (RETRY_AFTER_AT_LEAST.total_seconds(), RETRY_AFTER_AT_MOST.days) == (3600, 1)
+
+
+SHAPED = Facts(
+    id="evt_01KDWE90HV000000000003J004",
+    type="expense.created",
+    occurred_at=datetime(2026, 1, 1, 9, 30, 0, 123456, UTC),
+    tenant="7",
+    table="expenses",
+    row_key="41",
+    moved=False,
+    data=b'{"id":41,"amount":99.50}',
+)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != STANDARD])
+def test_the_examples_of_shapes_are_what_is_sent(shape: str) -> None:
+    block = BLOCKS[f"example: shape {shape}"].removesuffix("\n")
+    body = shaped(shape, SHAPED).decode()
+    if shape == BINARY:
+        lines = "\n".join(f"{name}: {value}" for name, value in headers_of(shape, SHAPED).items())
+        assert block == f"{lines}\n\n{body}"
+    else:
+        assert block == body
+
+
+def test_the_examples_template_makes_what_it_says() -> None:
+    row = b'{"id":41,"amount":1500.50,"currency":"INR"}'
+    event = Event(1, 0, datetime(2026, 1, 1, tzinfo=UTC), "expense.created", "7", "41", False, row, None, "expenses")
+    made = render(check_template(BLOCKS["example: template"]), event.body.decode(), {"table": "expenses", "row_key": "41"})
+    assert json.loads(made) == {"text": "Expense 41: 1500.50 INR", "large": True}

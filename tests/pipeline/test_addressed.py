@@ -75,5 +75,5 @@ async def test_mutant__dispatch_that_looks_at_patterns_only(
 
 
 def test_beginning_anew_in_another_cluster_gives_it_to_its_endpoint_alone(conn: Connection, hooks: dict[str, Hook]) -> None:
-    run(conn, "dispatch.reseed", {"system": 1})
+    run(conn, "dispatch.reseed", {"system": 1, "instance": 1})
     assert got(conn, hooks) == RIGHT

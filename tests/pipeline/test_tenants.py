@@ -202,7 +202,7 @@ def test_an_endpoint_with_a_tenant_never_gets_another_tenants_event(examine: Cal
 def test_mutant__dispatch_that_forgets_the_tenant_is_found_out(
     examine: Callable[..., None], mutate_query: MutateQuery, query: str
 ) -> None:
-    mutate_query(query, ("WHERE w.tenant IS NULL OR w.tenant = c.tenant" if query == "dispatch.dispatch" else OF_RESEED, ""))
+    mutate_query(query, ("(w.tenant IS NULL OR w.tenant = c.tenant) AND " if query == "dispatch.dispatch" else OF_RESEED, ""))
     with pytest.raises(AssertionError, match="theirs"):
         examine()
 

@@ -27,6 +27,7 @@ DELIVERY: dict[str, Any] = {
 LEASED = {"state": "leased", "due_at": None, "leased_at": "now", "instance_id": 5, "attempts": 1}
 ATTEMPT: dict[str, Any] = {
     "delivery_id": 1,
+    "endpoint_id": 1,
     "instance_id": 1,
     "started_at": "now",
     "duration": "1 s",
@@ -123,6 +124,16 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("endpoint", "max_in_flight_is_possible", {"max_in_flight": 100_001}),
     ("endpoint", "max_in_flight_is_possible", {"max_in_flight": 2**31 - 1}),
     ("endpoint", "max_in_flight_is_positive", {"max_in_flight": 0}),
+    ("endpoint", "filter_is_sound", {"filter": "$.data.amount"}),
+    ("endpoint", "filter_is_sound", {"filter": "$.data.amount >"}),
+    ("endpoint", "shape_known", {"shape": "round"}),
+    ("endpoint", "template_has_text", {"shape": "template"}),
+    ("endpoint", "template_has_text", {"template": "{}"}),
+    ("endpoint", "template_has_text", {"shape": "template", "template": "x" * 20_001}),
+    *(
+        ("endpoint", "rate_is_a_rate", {"rate": rate})
+        for rate in ("10", "0/s", "10/week", "10/s\n", "-1/s", "1.5/s", "1000000/s")
+    ),
     ("instance", "id_is_positive", {"id": 0}),
     ("instance", "state_known", {"state": "zombie"}),
     ("instance", "dead_has_end", {"state": "dead"}),
@@ -172,6 +183,9 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("delivery", {"state": "cancelled", "due_at": None, "ended_at": "now", "last_try": True}),
     ("endpoint", OPEN),
     ("endpoint", RAMPING),
+    ("endpoint", {"filter": "$.data.amount > 1000", "rate": "100/min"}),
+    *(("endpoint", {"shape": shape}) for shape in ("thin", "cloudevents", "cloudevents-binary", "legacy")),
+    ("endpoint", {"shape": "template", "template": "x" * 20_000}),
 ]
 
 

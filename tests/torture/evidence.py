@@ -102,6 +102,7 @@ def _endpoint(row: Any, log: wal.Wal) -> Endpoint:
         added=log.added[row.id],
         removed=log.removed.get(row.id),
         ordered=bool(row.row.get("ordered")),
+        filter=row.filter,
     )
 
 

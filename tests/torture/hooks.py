@@ -32,6 +32,7 @@ class Kind:
     tenant: str | None = None
     retry: str = PATIENT
     ordered: bool = False
+    filter: str | None = None
 
     @property
     def tries(self) -> int:
@@ -44,6 +45,7 @@ KINDS = (
     Kind("brief", "expense.*,stock.*", retry=BRIEF),
     Kind("tenant", "expense.*,account.*,note.*", tenant="t1"),
     Kind("ordered", "stock.*,seat.*,expense.*", ordered=True),
+    Kind("filtered", "expense.*", filter="$.data.amount > 5000"),
     Kind("watch", "endpoint.disabled"),
 )
 GUESTS = tuple(Kind(f"guest{n}", "expense.*,visit.*,note.*") for n in (1, 2, 3))
@@ -103,6 +105,8 @@ class Hooks:
         arguments = ["endpoint", "add", hook.url, "--events", hook.kind.events, "--retry", hook.kind.retry, "--timeout", TIMEOUT]
         if hook.kind.tenant:
             arguments += ["--tenant", hook.kind.tenant]
+        if hook.kind.filter:
+            arguments += ["--filter", hook.kind.filter]
         if hook.kind.ordered and self.has_order:
             arguments += ["--ordered"]
         hook.endpoint = rowhook(self.dsn, *arguments, "--secret", "-", stdin=secret)["id"]

@@ -42,6 +42,7 @@ class Endpoint:
     added: int
     removed: int | None = None
     ordered: bool = False
+    filter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

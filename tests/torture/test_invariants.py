@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.torture.invariants import INVARIANTS
+from tests.torture.invariants.matching import FILTERS, wants
 from tests.torture.making import KEY, LATER, NOW, REQUEST, WELL, again, also, put, twice, without
 from tests.torture.records import (
     Attempt,
@@ -92,6 +93,15 @@ def test_1_an_endpoint_is_owed_what_committed_after_it_was_added_and_what_it_wan
     assert violated(also(WELL, endpoints=[replace(newcomer, added=1, events=("bill.*",))])) == set()
     assert violated(also(WELL, endpoints=[replace(newcomer, added=1, tenant="7")])) == set()
     assert violated(also(WELL, endpoints=[replace(newcomer, added=1, events=("expense.updated",), removed=9)])) == set()
+
+
+def test_1_and_2_know_filters():
+    (filter,) = FILTERS
+    endpoint = Endpoint(2, "new", ("expense.*",), None, "active", 3, added=1, filter=filter)
+    large, small = (Content("expense.created", data=f'{{"amount": "{amount}", "id": 9}}') for amount in ("5000.01", "5000.00"))
+    assert wants(endpoint, large)
+    assert not wants(endpoint, small)
+    assert violated(put(WELL, "endpoints", 0, filter=filter)) >= {2}, "what it got doesn't match"
 
 
 # --- 2 -------------------------------------------------------------------------------------------------------

@@ -52,8 +52,8 @@ class Here:
 def _claimed(event: int, data: bytes | None = None, endpoint: int = 1) -> Claimed:
     """The first delivery of an event."""
     return Claimed(
-        *(1, MOMENT, endpoint, 1, 1, 0, 0, None, event, 0),
-        *(MOMENT, "expense.created", None, "1", False, data, None),
+        *(1, MOMENT, endpoint, 1, 1, 0, 0, None, None, None, event, 0),
+        *(MOMENT, "expense.created", None, None, "1", False, data, None),
     )
 
 
