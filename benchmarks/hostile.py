@@ -1,4 +1,6 @@
-"""Whether hostile receivers harm the others: 10 healthy endpoints, with and without all of benchmarks/hostile_receivers.py.
+"""Whether hostile receivers harm the others: 10 healthy endpoints, with and without those of benchmarks/hostile_receivers.py.
+
+All of them at once, and every second one: what they cost a relay goes with their number, and the rate that is left with that.
 
 The hostile ones get events of their own: a backlog first, so that whoever hangs holds all that it can get; then one each every
 two seconds, with the retries that come of them, while the healthy ones' backlog is delivered and timed. Time begins some seconds
@@ -14,7 +16,7 @@ import contextlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +30,7 @@ from benchmarks.warm import WarmRelay, events, warm_relay
 from relay.send import IDLE
 
 TRANSPORTS = ("aiohttp", "lean")
+NAMES = tuple(RECEIVERS)
 HEALTHY = 10
 EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 2000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
@@ -69,24 +72,29 @@ def run(size: Size, say: Say) -> list[Figure]:
 
 
 def _by(transport: str, size: Size, say: Say) -> list[Figure]:
-    found: dict[bool, list[Once]] = {True: [], False: []}
+    """``every`` n-th of them is there; 0: none."""
+    found: dict[int, list[Once]] = {0: [], 1: [], 2: []}
     for number in range(ROUNDS[size]):
-        for hostile in (True, False) if number % 2 == 0 else (False, True):
+        for every in sorted(found, reverse=number % 2 == 0):
             is_last = number == ROUNDS[size] - 1
-            found[hostile].append(_once(size, transport, hostile=hostile, count_sockets=is_last))
-        one, rate_alone = found[True][-1], found[False][-1].rate
-        told = f"{one.rate:,.0f}/s and {one.memory:.1f} MB more; alone {rate_alone:,.0f}/s"
-        say(f"{transport}, round {number + 1} of {ROUNDS[size]}: {told}")
-    beside, alone = f"{len(RECEIVERS)} hostile receivers beside {HEALTHY}", f"the {HEALTHY} alone"
-    rates = {hostile: [one.rate for one in ones] for hostile, ones in found.items()}
+            found[every].append(_once(size, transport, every=every, count_sockets=is_last))
+        told = ", ".join(f"{len(_chosen(NAMES, every))} beside: {ones[-1].rate:,.0f}/s" for every, ones in found.items())
+        say(f"{transport}, round {number + 1} of {ROUNDS[size]}: {told}; all: {found[1][-1].memory:.1f} MB more")
+    rates = {every: [one.rate for one in ones] for every, ones in found.items()}
+    beside = {every: f"{transport}: {len(_chosen(NAMES, every))} hostile receivers beside {HEALTHY}" for every in found}
+    alone = f"the {HEALTHY} alone"
     return [
-        figure("hostile", f"{transport}: {beside}", "deliveries/s", rates[True], alone, rates[False], RATE),
-        figure("hostile", f"{transport}: memory added", "MB", [one.memory for one in found[True]], bar=MEMORY),
-        figure("hostile", f"{transport}: sockets left", "sockets", [float(found[True][-1].sockets)], bar=SOCKETS),
+        *(figure("hostile", beside[every], "deliveries/s", rates[every], alone, rates[0], RATE) for every in (2, 1)),
+        figure("hostile", f"{transport}: memory added by all", "MB", [one.memory for one in found[1]], bar=MEMORY),
+        figure("hostile", f"{transport}: sockets left by all", "sockets", [float(found[1][-1].sockets)], bar=SOCKETS),
     ]
 
 
-def _once(size: Size, transport: str, *, hostile: bool, count_sockets: bool) -> Once:
+def _chosen(hostile: Sequence[str], every: int) -> Sequence[str]:
+    return hostile[::every] if every else ()
+
+
+def _once(size: Size, transport: str, *, every: int, count_sockets: bool) -> Once:
     with contextlib.ExitStack() as stack:
         server, receiver = stack.enter_context(Server()), stack.enter_context(sink())
         database = server.database("hostile")
@@ -99,11 +107,11 @@ def _once(size: Size, transport: str, *, hostile: bool, count_sockets: bool) -> 
         warm_up, backlog = events("bench.done", WARM_UP, HEALTHY), events("bench.done", EVENTS[size], HEALTHY)
         relay = stack.enter_context(warm_relay(server, database, receiver, warm_up, 1, **settings))
         relay.drain(backlog)
-        if not hostile:
+        if not every:
             return Once(relay.drain(backlog).rate)
         before = relay.process.memory()
         with server.connect(database) as connection:
-            add_endpoints(connection, [(url, ["hostile.*"]) for url in urls], "hostile")
+            add_endpoints(connection, [(url, ["hostile.*"]) for url in _chosen(urls, every)], "hostile")
         rate = _beside_the_hostile(server, database, relay, size)
         added = (max(relay.process.memory(), relay.process.peak_memory()) - before) / MEGABYTE
         with server.connect(database) as connection:
