@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.torture import docs, report
-from tests.torture.run import run
+from tests.torture.run import Run, judge_again, run
 
 
 def arguments() -> argparse.Namespace:
@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one object on standard output instead of tables")
     parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/reliability.md")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the relays' logs and the receivers' journal there")
+    parser.add_argument("--judge", type=Path, metavar="FOLDER", help="run nothing: judge again what was kept there")
     given = parser.parse_args()
     if given.seconds < 5:
         parser.error(f"--seconds {given.seconds:g}: give 5 or more")
@@ -33,8 +34,7 @@ def say(line: str) -> None:
 
 def main() -> int:
     given = arguments()
-    seed = secrets.randbits(31) if given.seed is None else given.seed
-    done = run(given.seconds, seed, say, given.keep)
+    done = _done(given)
     if given.json:
         print(report.as_json(done))  # noqa: T201 - what it is asked for
     else:
@@ -42,6 +42,16 @@ def main() -> int:
     if given.write_docs:
         docs.write(docs.row(report.figures(done), report.faults(done)))
     return 1 if done.violations or done.rings.unexplained else 0
+
+
+def _done(given: argparse.Namespace) -> Run:
+    if given.judge is None:
+        return run(given.seconds, secrets.randbits(31) if given.seed is None else given.seed, say, given.keep)
+    try:
+        return judge_again(given.judge)
+    except OSError as error:
+        say(f"--judge {given.judge}: no run was kept there ({error.strerror}); --keep FOLDER keeps one")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -31,7 +31,7 @@ from tests.torture.stage import Stage
 from tests.torture.world import World
 from tests.torture.writers import Writers
 
-EVIDENCE = "evidence.pickle"  # kept with the logs, to be judged again
+KEPT = "run.pickle"  # beside the logs, to be judged again
 START_WITHIN = 40.0
 QUIET_WITHIN = 90.0
 LIVE = "SELECT count(DISTINCT name) FROM rowhook.instance WHERE state = 'live'"
@@ -95,12 +95,23 @@ def _run(seconds: float, seed: int, say: Say, folder: Path) -> Run:
         quiet_after = heal(world)
         say(f"quiet after {quiet_after:.1f} s; judging")
         evidence = gather(world, writers, sampler)
-        (folder / EVIDENCE).write_bytes(pickle.dumps(evidence))
-        verdicts = [(invariant, invariant.check(evidence)) for invariant in INVARIANTS]
-        return Run(
-            seed, seconds, evidence, verdicts, stage.version, quiet_after,
+        done = Run(
+            seed, seconds, evidence, (), stage.version, quiet_after,
             missed(fleet.logs(), evidence.instances, evidence.faults), fleet.ended_by_themselves(), notes(world),
         )  # fmt: skip
+        (folder / KEPT).write_bytes(pickle.dumps(done))
+        return judged(done)
+
+
+def judge_again(folder: Path) -> Run:
+    """A run that was kept there, by the invariants as they are now. Raises OSError where there is none."""
+    kept = pickle.loads((folder / KEPT).read_bytes())
+    assert isinstance(kept, Run)
+    return judged(kept)
+
+
+def judged(run: Run) -> Run:
+    return replace(run, verdicts=[(invariant, invariant.check(run.evidence)) for invariant in INVARIANTS])
 
 
 def cast() -> Cast:

@@ -282,6 +282,7 @@ def test_6_a_fault_of_a_supervisor_is_one_of_its_relays():
         (Fault("kill", "r1", NOW + 0.05, NOW + 0.05), "crash"),
         (Fault("kill", "r2/1", NOW + 0.05, NOW + 0.05), None),
         (Fault("kill", "r1", NOW + 2.5, NOW + 2.5), "crash"),  # its result may have waited so long
+        (Fault("deafen", "r1", NOW - 8, NOW + 3), "partition"),  # it begins anew once it has noticed
     ],
 )
 def test_11_sent_again_after_it_was_answered(fault: Fault | None, cause: str | None):

@@ -17,7 +17,7 @@ RECORDED_WITHIN = 3.0  # after its answer, on a machine that is busy
 
 CRASH = {"kill", "kill_supervisor"}
 FREEZE = {"freeze"}
-HEARD_OF = {"cut", "terminate"} | AWAY
+HEARD_OF = {"cut", "terminate", "deafen"} | AWAY  # a relay whose listener is deaf begins anew, once it has noticed
 SILENT = {"silence", "halve", "slow"}
 
 # For how long after the fault a request may still begin.
