@@ -10,7 +10,7 @@ from datetime import datetime
 
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook, the_delivery, the_endpoint
-from tests.pipeline.conftest import AddHook, Hook, one, states
+from tests.pipeline.conftest import AddHook, Hook, MutateQuery, one, states
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -47,6 +47,17 @@ def test_a_rate_holds_over_two_relays_and_is_used(
     assert (times[-1] - times[0]).total_seconds() < 30, "and not so much below that work piles up"
     assert len({relay.instance(conn) for relay in relays}) == 2
     assert one(conn, "SELECT max(attempts) FROM rowhook.delivery") == 1, "nothing was claimed and given back"
+
+
+def test_mutant__a_clock_that_stands_still_lets_all_through(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, mutate_query: MutateQuery
+) -> None:
+    mutate_query("circuit.spend", ("+ s.claimed * g.gap", ""))
+    hook = add_hook(receiver.url("/limited"), rate="1/s")
+    relays()
+    conn.execute(MANY, [10])
+    receiver.wait_for(10, path="/limited")
+    assert most_within(claimed(conn, hook), 4.0) > 4 + 1
 
 
 def test_a_limited_endpoint_with_much_waiting_holds_up_nobody(

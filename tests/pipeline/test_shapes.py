@@ -13,7 +13,7 @@ from relay import deliveries, event_list
 from tests.api.making import open_as_api
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, make_due, rowhook, the_delivery
-from tests.pipeline.conftest import AddHook, Gate, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, Gate, MutateQuery, attempts_of, one, run_text, states
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Received, Receiver
 
@@ -105,6 +105,22 @@ def test_a_retry_carries_the_same_bytes_whatever_its_endpoint_says_by_then(
         "legacy": fresh.body == b'{"event":"order.placed","data":{"n": 2}}',
         "template": fresh.body == b'{"other": true}',
     }[after]
+
+
+def test_mutant__a_claim_that_takes_the_shape_of_the_moment_changes_the_bytes(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, dsn: str, mutate_query: MutateQuery
+) -> None:
+    mutate_query("claim.claim", ("THEN k.shape ELSE d.shape END", "THEN k.shape ELSE k.shape END"))
+    hook = add_hook(receiver.url(), retry_schedule=LATER)
+    receiver.answer("/hook", [500, 200])
+    relays()
+    emit(conn)
+    receiver.wait_for(1)
+    eventually(lambda: the_delivery(conn, hook)["state"] == "pending")
+    rowhook(dsn, "endpoint", "edit", hook.public_id, "--shape", "legacy")
+    make_due(conn, hook)
+    first, second = receiver.wait_for(2)
+    assert first.body != second.body
 
 
 def test_what_was_rendered_outlives_the_relay_that_died_with_it_in_flight(
