@@ -137,7 +137,7 @@ class Tenure:
                     self._left_behind.set()
             if report.next_due is not None:
                 self._due.at(report.next_due)
-            if self._flight.lanes.busy:
+            if self._flight.lanes.busy or self._flight.unsent:
                 self._endpoints_changed.set()
             await asyncio.sleep(BEAT_EVERY)
 

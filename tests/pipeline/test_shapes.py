@@ -147,6 +147,33 @@ def test_what_was_rendered_outlives_the_relay_that_died_with_it_in_flight(
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
+def test_a_body_that_could_not_be_kept_is_not_sent_and_is_made_again(
+    relays: Relays,
+    receiver: Receiver,
+    add_hook: AddHook,
+    conn: Connection,
+    mutate_query: MutateQuery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The session that keeps bodies ends, and no other: the delivery is given back, without a failure."""
+    mutate_query(
+        "bodies.keep",
+        ("WITH b AS", "WITH gone AS (SELECT pg_terminate_backend(pg_backend_pid())), b AS"),
+        ("l.body FROM locked AS l", "l.body FROM locked AS l, gone"),
+    )
+    hook = add_hook(receiver.url(), shape="template", template=HELLO)
+    relays()
+    emit(conn)
+    leased_at = "SELECT leased_at FROM rowhook.delivery"
+    first = eventually(lambda: conn.execute(leased_at).fetchone())
+    eventually(lambda: conn.execute(leased_at).fetchone() != first, 20)
+    assert receiver.requests == []
+    monkeypatch.undo()
+    receiver.wait_for(1, timeout=20)
+    eventually(lambda: the_delivery(conn, hook)["state"] == "delivered")
+    assert (the_delivery(conn, hook)["attempts"], the_delivery(conn, hook)["failures"]) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
