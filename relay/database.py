@@ -117,9 +117,18 @@ class Session:
     def is_open(self) -> bool:
         return self._connection is not None and not self._connection.closed
 
+    @property
+    def was_ended(self) -> bool:
+        """Of one that has nothing to do and does not listen: the server has spoken unasked, which is nearly always its end."""
+        if self._connection is None or self._connection.closed:
+            return False
+        unasked = select.poll()
+        unasked.register(self._connection.fileno(), select.POLLIN)
+        return bool(unasked.poll(0))
+
     async def connection(self) -> psycopg.AsyncConnection[DictRow]:
         """The open connection, made now if there is none; raises DatabaseLost."""
-        if self._connection is not None and not self.holds and _was_ended(self._connection):
+        if not self.holds and self.was_ended:
             self._drop()
         if self._connection is None or self._connection.closed:
             if self._was_made and self.holds:
@@ -267,15 +276,6 @@ class Transaction:
     def at_end(self, name: str, params: Params = None) -> None:
         """To be run with COMMIT; its rows are of no interest."""
         self.ending.append((name, params))
-
-
-def _was_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Of one that has nothing to do and does not listen: the server has spoken unasked, which is nearly always its end."""
-    if connection.closed:
-        return True
-    unasked = select.poll()
-    unasked.register(connection.fileno(), select.POLLIN)
-    return bool(unasked.poll(0))
 
 
 async def notifications(connection: psycopg.AsyncConnection[Any], timeout: float | None = None) -> AsyncIterator[psycopg.Notify]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.database import Row, Session, Statement, Transaction
-from relay.errors import DatabaseLost, FiltersTooSlow, LeaseLost
+from relay.errors import FiltersTooSlow, LeaseLost, RoleLost
 from relay.model import ROLE_KEY, Claimed, Room
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,11 @@ class Dispatcher:
         return True
 
     def _require_role(self) -> int:
-        """The role went with its session: a reconnected one must take it again."""
-        if self._system is None or not self.session.is_open:
+        """Raises RoleLost: the role went with its session, between two statements. Another session may take it."""
+        if self._system is None or not self.session.is_open or self.session.was_ended:
             self._system = None
-            raise DatabaseLost("the dispatcher's session was lost")
+            self.session.holds = False
+            raise RoleLost("the dispatcher's session was ended, and its role with it")
         return self._system
 
     async def peek(self) -> bool:

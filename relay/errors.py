@@ -6,6 +6,7 @@
         DestinationDenied  where requests may not go: refused when saved, final when dialled
       DatabaseLost         the connection went away: reconnect, look again
         DatabaseBusy       a lock was not to be had: nothing was done, try the same again
+      RoleLost             another relay may dispatch now: ask for the role again
       FiltersTooSlow       the filters of all endpoints took too long on so many events: dispatch fewer at once
       LeaseLost            this instance's lock or row is gone: register anew
 
@@ -45,6 +46,10 @@ class DatabaseLost(RowhookError):
 
 class DatabaseBusy(DatabaseLost):
     """A lock was not to be had in time, or a deadlock was settled against this statement; the session is as it was."""
+
+
+class RoleLost(RowhookError):
+    """The dispatcher's session was ended while it had nothing to do: nothing is in doubt but who dispatches."""
 
 
 class FiltersTooSlow(RowhookError):

@@ -21,7 +21,7 @@ from relay.database import Session
 from relay.directory import Directory
 from relay.dispatch import Dispatcher, Look
 from relay.doorbell import FEW, Bell, Doorbell, Listener
-from relay.errors import ConfigError, DatabaseBusy, LeaseLost
+from relay.errors import ConfigError, DatabaseBusy, LeaseLost, RoleLost
 from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
 from relay.model import Claimed, Delivery, Result, Room, State
@@ -205,8 +205,12 @@ class Tenure:
             if await self._dispatcher.take_role():
                 self._is_dispatcher = True
                 await self._listener.listening.wait()
-                await self._patiently(self._test_bell)
-                await self._patiently(self._serve_bell)
+                try:
+                    await self._patiently(self._test_bell)
+                    await self._patiently(self._serve_bell)
+                except RoleLost as lost:
+                    self._is_dispatcher = False
+                    log.warning("stands by: another relay may dispatch now", extra={"reason": str(lost)})
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STANDBY_POLL):

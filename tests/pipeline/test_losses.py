@@ -93,6 +93,29 @@ def test_a_session_that_held_nothing_is_made_again_and_no_lease_is_lost(
     assert attempts_of(conn) == [(1, 200, None)] * 3
 
 
+def test_a_dispatcher_that_sleeps_and_loses_its_session_keeps_its_lease(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection
+) -> None:
+    """1 A request is out, the dispatcher sleeps. 2 Its session is ended, and its role with it. 3 An event commits: it asks for
+    the role again, under the same id, and what was out is sent once."""
+    gate = Gate()
+    receiver.answer("/slow", gate.answer)
+    add_hook(receiver.url("/slow"), ["slow.*"], timeout="30s")
+    add_hook(receiver.url("/hook"), ["a.*"])
+    relays()
+    emit(conn, type="slow.one")
+    receiver.wait_for(1, path="/slow")
+    eventually(lambda: asleep(conn))
+    ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name LIKE 'rowhook dispatch%'"
+    assert one(conn, ended) == 1
+    emit(conn, type="a.first")
+    receiver.wait_for(1, path="/hook", timeout=BACK_WITHIN)
+    gate.open()
+    eventually(lambda: states(conn) == {"delivered": 2})
+    assert one(conn, LIVE) == one(conn, "SELECT count(*) FROM rowhook.instance") == 1
+    assert attempts_of(conn) == [(1, 200, None)] * 2
+
+
 @pytest.mark.parametrize("mode", ["fast", "immediate", "kill -9"])
 def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     start_cluster: Callable[..., Cluster], relays: Relays, receiver: Receiver, add_hook: AddHook, connect: Connect, mode: str
