@@ -23,11 +23,12 @@ BAR = Bar("ratio", ">=", 0.9)
 
 DELIVERED = """
 WITH old AS (
-    SELECT i, clock_timestamp() - interval '8 days' * (1 - i::float8 / %(all)s::int) AS at
+    SELECT i, clock_timestamp() - interval '8 days' * (1 - i::float8 / %(all)s::int) AS at,
+           i::bigint * 10 / (%(all)s::int + 1) AS slot
       FROM generate_series(%(first)s::int, %(last)s::int) AS i
 ), event AS (
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data)
-    SELECT old.at, floor(date_part('epoch', old.at) / 86400)::bigint %% 10, 'insert', 'expense.created', 'expenses', i::text,
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data)
+    SELECT old.at, old.slot, old.slot, 'insert', 'expense.created', 'expenses', i::text,
            (i %% 1000)::text,
            json_build_object('id', i, 'user_id', i %% 1000, 'category_id', i %% 12, 'amount', i / 100.0, 'currency', 'INR',
                              'expense_type', 'EXPENSE', 'notes', 'coffee and a sandwich on the way to the station, paid in cash',

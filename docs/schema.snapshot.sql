@@ -26,6 +26,109 @@ CREATE TYPE rowhook.event_op AS ENUM (
 
 COMMENT ON TYPE rowhook.event_op IS 'How an event came about';
 
+CREATE SEQUENCE rowhook.present_slot
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 9
+    CACHE 1;
+
+COMMENT ON SEQUENCE rowhook.present_slot IS 'The slot of the ring that new events are written to; retention turns it on';
+
+CREATE TABLE rowhook.event (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    endpoint_id bigint,
+    slot smallint DEFAULT (COALESCE(pg_sequence_last_value('rowhook.present_slot'::regclass), (0)::bigint))::smallint NOT NULL,
+    kept_in smallint DEFAULT (COALESCE(pg_sequence_last_value('rowhook.present_slot'::regclass), (0)::bigint))::smallint NOT NULL,
+    moved boolean DEFAULT false NOT NULL,
+    op rowhook.event_op NOT NULL,
+    type text NOT NULL,
+    table_name text,
+    row_key text,
+    tenant text,
+    data json,
+    previous json
+)
+PARTITION BY LIST (kept_in);
+
+COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
+
+COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
+
+COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
+
+COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
+
+COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
+
+COMMENT ON COLUMN rowhook.event.slot IS 'The slot in which it was written: part of its public id, and so it stays';
+
+COMMENT ON COLUMN rowhook.event.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
+
+COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
+
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
+
+COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
+
+COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
+
+COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
+
+COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
+
+COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
+
+COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+
+CREATE FUNCTION rowhook.archived(event rowhook.event) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- json_build_object takes json as the text that it is.
+    SELECT json_build_object(
+               'id', rowhook.public_id('evt', (event).occurred_at, (event).id, (event).slot), 'type', (event).type,
+               'occurred_at', (event).occurred_at, 'op', (event).op, 'table', (event).table_name, 'row_key', (event).row_key,
+               'tenant', (event).tenant, 'moved', (event).moved, 'data', (event).data, 'previous', (event).previous,
+               'deliveries', (
+                   SELECT coalesce(json_agg(json_build_object(
+                              'id', rowhook.public_id('dlv', d.created_at, d.id), 'endpoint_id', p.public_id, 'url', p.url, 'state', d.state,
+                              'created_at', d.created_at, 'ended_at', d.ended_at,
+                              'attempts', (
+                                  SELECT coalesce(json_agg(json_build_object(
+                                             'number', a.number, 'started_at', a.started_at,
+                                             'duration_ms', round((extract(epoch FROM a.duration) * 1000)::numeric, 3),
+                                             'status_code', a.status_code, 'error_class', a.error_class, 'error', a.error,
+                                             'response_excerpt', a.response_excerpt) ORDER BY a.number), '[]'::json)
+                                    FROM rowhook.attempt AS a WHERE a.delivery_id = d.id)) ORDER BY d.id), '[]'::json)
+                     FROM rowhook.delivery AS d JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id
+                    WHERE d.event_id = (event).id AND d.event_slot = (event).slot))::text
+$$;
+
+COMMENT ON FUNCTION rowhook.archived(event rowhook.event) IS 'An event with its deliveries and their attempts, as a line of an archive';
+
+CREATE FUNCTION rowhook.begin_sweep(slot integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- Whoever makes deliveries of past events (endpoint add --since) holds the rows of the slots it takes from: this waits for them.
+    -- The cursor's "seen" means nothing in another cluster, until a dispatcher has begun anew there.
+    UPDATE rowhook.ring AS r
+       SET seen = c.seen, system_identifier = c.system_identifier, is_swept = false, archived_in = NULL
+      FROM rowhook.cursor AS c
+     WHERE r.slot = begin_sweep.slot AND r.closed_at IS NOT NULL
+       AND (r.seen IS NULL OR r.system_identifier <> (SELECT s.system_identifier FROM pg_control_system() AS s));
+    RETURN EXISTS (SELECT FROM rowhook.ring AS r, rowhook.cursor AS c, pg_control_system() AS s
+                    WHERE r.slot = begin_sweep.slot AND r.seen IS NOT NULL AND r.system_identifier = s.system_identifier
+                      AND c.system_identifier = s.system_identifier);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.begin_sweep(slot integer) IS 'Remember what was dispatched of a slot that was left; false: it can''t be told yet';
+
 CREATE TABLE rowhook.capture (
     id integer NOT NULL,
     table_name regclass NOT NULL,
@@ -117,7 +220,7 @@ CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
     AS $_$
     SELECT CASE
     WHEN body_sql.op = 'truncate' THEN format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, 'truncate', %L, %L);$sql$,
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, rowhook_now.slot, 'truncate', %L, %L);$sql$,
             (c).type_prefix || '.truncated', rowhook.table_label((c).table_name))
     WHEN (c).mode = 'row' THEN CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
@@ -545,6 +648,45 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) IS 'Write an event by hand, in the present transaction; returns its public id';
 
+CREATE FUNCTION rowhook.empty_slot(slot integer, patience interval) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _ring rowhook.ring;
+    _late boolean;
+BEGIN
+    PERFORM set_config('lock_timeout', greatest(1, extract(epoch FROM empty_slot.patience) * 1000)::int::text, true);
+    EXECUTE format('LOCK TABLE ONLY rowhook.event_%s IN ACCESS EXCLUSIVE MODE', empty_slot.slot);
+    -- From here on nobody adds to it, and each statement sees all that has committed.
+    SELECT r.* INTO _ring FROM rowhook.ring AS r, rowhook.cursor AS c, pg_control_system() AS s
+     WHERE r.slot = empty_slot.slot AND r.is_swept AND r.slot <> rowhook.present_slot()
+       AND r.system_identifier = s.system_identifier AND c.system_identifier = s.system_identifier;
+    IF NOT FOUND THEN
+        RETURN 'unswept';
+    END IF;
+    -- What is in "seen" was dispatched, and swept: it has no deliveries, and got none since. So only the rest is looked for, by the index
+    -- over transactions: the lock is held for a moment, however many events there are.
+    EXECUTE format($sql$
+        SELECT EXISTS (SELECT FROM rowhook.event_%1$s AS e WHERE e.xid >= pg_snapshot_xmax($1))
+            OR EXISTS (SELECT FROM pg_snapshot_xip($1) AS x (xid)
+                        CROSS JOIN LATERAL (SELECT FROM rowhook.event_%1$s AS e WHERE e.xid = x.xid LIMIT 1) AS e)$sql$, empty_slot.slot)
+       INTO _late USING _ring.seen;
+    IF _late THEN
+        UPDATE rowhook.ring AS r SET seen = NULL, system_identifier = NULL, is_swept = false, archived_in = NULL WHERE r.slot = empty_slot.slot;
+        RETURN 'late';
+    END IF;
+    EXECUTE format('TRUNCATE ONLY rowhook.event_%s', empty_slot.slot);
+    UPDATE rowhook.ring AS r
+       SET opened_at = NULL, closed_at = NULL, seen = NULL, system_identifier = NULL, is_swept = false, archived_in = NULL
+     WHERE r.slot = empty_slot.slot;
+    UPDATE rowhook.retention SET emptied_at = clock_timestamp();
+    RETURN 'emptied';
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.empty_slot(slot integer, patience interval) IS 'Empty a slot that was swept: emptied; late: it holds what was not seen, and is to be swept anew; unswept';
+
 CREATE FUNCTION rowhook.filter_document(type text, data json, previous json, context json DEFAULT NULL::json) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -714,7 +856,7 @@ $sql$, t.declarations, function_sql.body, t.test, rowhook.table_label((c).table_
 <<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
-    slot   smallint    := (floor(date_part('epoch', at) / 86400)::bigint % 10)::smallint;
+    slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0);
     _now   double precision;
     _armed bigint;$sql$, $sql$
     IF FOUND THEN
@@ -775,6 +917,31 @@ $$;
 
 COMMENT ON FUNCTION rowhook.grant_record_to_relay() IS 'Let rowhook_relay see which migrations were applied';
 
+CREATE FUNCTION rowhook.grant_retention() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- Of an event a relay may change nothing but where it is kept; a slot it may empty, and no event may it delete.
+    GRANT UPDATE (kept_in) ON rowhook.event TO rowhook_relay;
+    FOR _slot IN 0..9 LOOP
+        EXECUTE format('GRANT SELECT, TRUNCATE ON rowhook.event_%s TO rowhook_relay', _slot);
+    END LOOP;
+    GRANT DELETE ON rowhook.delivery, rowhook.attempt TO rowhook_relay;
+    IF current_setting('server_version_num')::int >= 170000 THEN  -- before, only their owner may vacuum them, or autovacuum does
+        EXECUTE 'GRANT MAINTAIN ON rowhook.delivery, rowhook.attempt TO rowhook_relay';
+    END IF;
+    GRANT SELECT, DELETE ON rowhook.capture_failure TO rowhook_relay;
+    GRANT UPDATE (removed_id) ON rowhook.horizon TO rowhook_relay;
+    GRANT SELECT, UPDATE ON rowhook.ring, rowhook.retention TO rowhook_relay;
+    GRANT EXECUTE ON FUNCTION rowhook.slot_is_filled(integer), rowhook.present_slot(), rowhook.survey_ring(), rowhook.turn_ring(interval),
+        rowhook.begin_sweep(integer), rowhook.sweep_slot(integer, bigint, integer, timestamptz), rowhook.empty_slot(integer, interval),
+        rowhook.archived(rowhook.event), rowhook.refuse(text, text) TO rowhook_relay;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.grant_retention() IS 'The rights with which rowhook_relay keeps house';
+
 CREATE FUNCTION rowhook.grant_to_roles() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -785,7 +952,7 @@ BEGIN
     IF to_regrole('rowhook_capture') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
         GRANT INSERT ON rowhook.event, rowhook.capture_failure TO rowhook_capture;
-        GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;
+        GRANT SELECT ON SEQUENCE rowhook.doorbell, rowhook.present_slot TO rowhook_capture;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json) TO rowhook_capture;
     END IF;
     IF to_regrole('rowhook_relay') IS NOT NULL THEN
@@ -798,7 +965,7 @@ BEGIN
         GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
         GRANT SELECT, UPDATE (xid) ON rowhook.horizon TO rowhook_relay;
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
-        GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
+        GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell, rowhook.present_slot TO rowhook_relay;
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
         GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
         -- The API's catalog of event types, and what it is asked to emit.
@@ -808,6 +975,9 @@ BEGIN
             rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
             rowhook.filter_fault(text), rowhook.filter_pairs(text), rowhook.filter_values(text), rowhook.filter_document(text, json, json, json),
             rowhook.filter_verdict(text, jsonb), rowhook.filter_verdict(text, text, json, json, json) TO rowhook_relay;
+        IF to_regclass('rowhook.ring') IS NOT NULL THEN
+            PERFORM rowhook.grant_retention();
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_reader') IS NOT NULL THEN
@@ -828,8 +998,8 @@ CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_na
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data)
-    SELECT rowhook_now.at, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data)
+    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
         rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant),
         rowhook.payload_sql(insert_sql.row_name, rowhook.captured_columns(c)), insert_sql.source)
 $_$;
@@ -1008,50 +1178,20 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.mark_horizon() IS 'Trigger function of the slots of rowhook.event: remember what a TRUNCATE removes';
 
-CREATE TABLE rowhook.event (
-    id bigint NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    endpoint_id bigint,
-    slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint NOT NULL,
-    moved boolean DEFAULT false NOT NULL,
-    op rowhook.event_op NOT NULL,
-    type text NOT NULL,
-    table_name text,
-    row_key text,
-    tenant text,
-    data json,
-    previous json
-)
-PARTITION BY LIST (slot);
+CREATE FUNCTION rowhook.mark_horizon_of_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE rowhook.horizon AS h
+       SET removed_id = greatest(h.removed_id, e.id), xid = greatest(h.xid, e.xid)
+      FROM (SELECT max(g.id) AS id, max(g.xid::text::bigint)::text::xid8 AS xid FROM gone AS g) AS e
+     WHERE e.id IS NOT NULL;
+    RETURN NULL;
+END
+$$;
 
-COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
-
-COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order of commit';
-
-COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
-
-COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
-
-COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
-
-COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
-
-COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
-
-COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
-
-COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
-
-COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
-
-COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
-
-COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
-
-COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
-
-COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+COMMENT ON FUNCTION rowhook.mark_horizon_of_deleted() IS 'Trigger function of rowhook.event and its slots: remember what a DELETE removes; a move is none';
 
 CREATE FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1104,6 +1244,15 @@ CREATE FUNCTION rowhook.payload_sql(row_name text, columns text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) IS 'SQL expression of an event''s data';
+
+CREATE FUNCTION rowhook.present_slot() RETURNS smallint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint
+$$;
+
+COMMENT ON FUNCTION rowhook.present_slot() IS 'The slot that writers write to';
 
 CREATE FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint DEFAULT 0) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -1231,6 +1380,113 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.singular(plural text) IS 'Default type prefix of a table: expenses -> expense';
 
+CREATE FUNCTION rowhook.slot_is_filled(slot integer) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _filled boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM rowhook.event_%s)', slot_is_filled.slot) INTO _filled;
+    RETURN _filled;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.slot_is_filled(slot integer) IS 'Whether a slot of the ring holds any event';
+
+CREATE TABLE rowhook.ring (
+    slot smallint NOT NULL,
+    is_swept boolean DEFAULT false NOT NULL,
+    opened_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    system_identifier bigint,
+    seen pg_snapshot,
+    archived_in text,
+    CONSTRAINT seen_has_its_cluster CHECK (((seen IS NULL) = (system_identifier IS NULL))),
+    CONSTRAINT slot_is_in_the_ring CHECK (((slot >= 0) AND (slot <= 9))),
+    CONSTRAINT swept_has_seen CHECK (((seen IS NOT NULL) OR ((NOT is_swept) AND (archived_in IS NULL)))),
+    CONSTRAINT swept_was_closed CHECK (((seen IS NULL) OR (closed_at IS NOT NULL)))
+);
+
+COMMENT ON TABLE rowhook.ring IS 'The ten slots of the ring: since when each is written to, when it was left, how far retention is with it';
+
+COMMENT ON COLUMN rowhook.ring.slot IS 'Number of the partition: rowhook.event_0 to event_9';
+
+COMMENT ON COLUMN rowhook.ring.is_swept IS 'Its events that were seen have no deliveries any more, or were moved: it can be emptied';
+
+COMMENT ON COLUMN rowhook.ring.opened_at IS 'When it became the present one, as far as retention noticed; null: it is empty';
+
+COMMENT ON COLUMN rowhook.ring.closed_at IS 'When writers left it; null: it is the present one, or empty';
+
+COMMENT ON COLUMN rowhook.ring.system_identifier IS 'The cluster in which "seen" means something';
+
+COMMENT ON COLUMN rowhook.ring.seen IS 'What had been dispatched when its sweep began; from then on its events get no new deliveries';
+
+COMMENT ON COLUMN rowhook.ring.archived_in IS 'The files that hold what was seen, where it is archived before it goes';
+
+CREATE FUNCTION rowhook.survey_ring() RETURNS SETOF rowhook.ring
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _present smallint := rowhook.present_slot();
+    _open    boolean;
+    _closed  boolean;
+BEGIN
+    -- The sequence and the slots are the truth; this table only remembers since when. A late writer may fill a slot again that was
+    -- emptied: then it was left just now. Nothing is written where nothing has changed.
+    FOR _slot IN 0..9 LOOP
+        _open := _slot = _present;
+        _closed := NOT _open AND rowhook.slot_is_filled(_slot);
+        UPDATE rowhook.ring AS r
+           SET opened_at = CASE WHEN _open OR _closed THEN coalesce(r.opened_at, clock_timestamp()) END,
+               closed_at = CASE WHEN _closed THEN coalesce(r.closed_at, clock_timestamp()) END,
+               seen = NULL, system_identifier = NULL, is_swept = false, archived_in = NULL
+         WHERE r.slot = _slot AND ((r.opened_at IS NOT NULL) <> (_open OR _closed) OR (r.closed_at IS NOT NULL) <> _closed);
+    END LOOP;
+    RETURN QUERY SELECT r.* FROM rowhook.ring AS r ORDER BY r.slot;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.survey_ring() IS 'The ring as it is now';
+
+CREATE FUNCTION rowhook.sweep_slot(slot integer, after bigint, batch integer, ended_before timestamp with time zone, OUT last_id bigint, OUT deliveries bigint, OUT moved bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    _ids     bigint[];
+    _present smallint := rowhook.present_slot();
+BEGIN
+    IF _present = sweep_slot.slot OR NOT EXISTS (SELECT FROM rowhook.ring AS r WHERE r.slot = sweep_slot.slot AND r.seen IS NOT NULL) THEN
+        PERFORM rowhook.refuse(format('slot %s is not being swept', sweep_slot.slot));
+    END IF;
+    EXECUTE format('SELECT array_agg(p.id), max(p.id) FROM (SELECT e.id FROM rowhook.event_%s AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2) AS p',
+                   sweep_slot.slot) INTO _ids, last_id USING sweep_slot.after, sweep_slot.batch;
+    IF last_id IS NULL THEN
+        UPDATE rowhook.ring AS r SET is_swept = true WHERE r.slot = sweep_slot.slot;
+        RETURN;
+    END IF;
+    -- A replay that is about to make one pending again is waited for, and then this leaves it alone.
+    WITH gone AS (
+        DELETE FROM rowhook.delivery AS d
+         WHERE d.event_id = ANY (_ids) AND d.state IN ('delivered', 'dead', 'cancelled') AND d.ended_at < sweep_slot.ended_before
+        RETURNING d.id
+    ), tried AS (
+        DELETE FROM rowhook.attempt AS a USING gone AS g WHERE a.delivery_id = g.id
+    )
+    SELECT count(*) INTO deliveries FROM gone;
+    -- A statement of its own, later: it sees what that one left. Deliveries name their event by its slot of birth, which stays; so do
+    -- its public id and its bytes.
+    UPDATE rowhook.event AS e SET kept_in = _present
+     WHERE e.kept_in = sweep_slot.slot AND e.id = ANY (_ids) AND EXISTS (SELECT FROM rowhook.delivery AS d WHERE d.event_id = e.id);
+    GET DIAGNOSTICS moved = ROW_COUNT;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.sweep_slot(slot integer, after bigint, batch integer, ended_before timestamp with time zone, OUT last_id bigint, OUT deliveries bigint, OUT moved bigint) IS 'The next events of a slot after an id: old deliveries go, what is left is moved. last_id is null at the end';
+
 CREATE FUNCTION rowhook.table_label(source regclass) RETURNS text
     LANGUAGE sql STABLE STRICT
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1299,6 +1555,31 @@ $$;
 
 COMMENT ON FUNCTION rowhook.trigger_names(c rowhook.capture) IS 'The triggers of a capture, quoted';
 
+CREATE FUNCTION rowhook.turn_ring(width interval) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _present smallint := rowhook.present_slot();
+    _next    integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM rowhook.ring AS r WHERE r.slot = _present AND r.opened_at <= clock_timestamp() - turn_ring.width)
+       OR NOT rowhook.slot_is_filled(_present) THEN
+        RETURN 'young';
+    END IF;
+    FOR _step IN 1..9 LOOP
+        _next := (_present + _step) % 10;
+        IF NOT rowhook.slot_is_filled(_next) THEN
+            PERFORM setval('rowhook.present_slot', _next), rowhook.survey_ring();
+            RETURN 'turned';
+        END IF;
+    END LOOP;
+    RETURN 'full';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.turn_ring(width interval) IS 'Let writers go on to an empty slot, if the present one was written to for so long: young, turned, or full';
+
 CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1331,8 +1612,8 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
     -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
     -- payload, so they are compared as well.
     SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data, previous, moved)
-    SELECT rowhook_now.at, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data, previous, moved)
+    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
       FROM %2$s
      CROSS JOIN LATERAL (
            SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
@@ -1444,7 +1725,8 @@ CREATE TABLE rowhook.attempt (
     CONSTRAINT number_is_positive CHECK ((number > 0)),
     CONSTRAINT status_code_is_http CHECK (((status_code >= 100) AND (status_code <= 999))),
     CONSTRAINT success_has_status CHECK (((error_class IS NOT NULL) OR ((status_code IS NOT NULL) AND ((status_code >= 200) AND (status_code <= 299)))))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1');
 
 COMMENT ON TABLE rowhook.attempt IS 'One try to deliver, and what came of it';
 
@@ -1580,7 +1862,8 @@ CREATE TABLE rowhook.delivery (
     CONSTRAINT pending_has_due CHECK (((state = 'pending'::text) = (due_at IS NOT NULL))),
     CONSTRAINT pending_has_further_tries CHECK (((state <> 'pending'::text) OR (NOT last_try))),
     CONSTRAINT state_known CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'dead'::text, 'cancelled'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1');
 
 COMMENT ON TABLE rowhook.delivery IS 'One event on its way to one endpoint';
 
@@ -1942,7 +2225,8 @@ CREATE TABLE rowhook.event_0 (
     xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT event_xid_not_null NOT NULL,
     occurred_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT event_occurred_at_not_null NOT NULL,
     endpoint_id bigint,
-    slot smallint DEFAULT (((floor((date_part('epoch'::text, clock_timestamp()) / (86400)::double precision)))::bigint % (10)::bigint))::smallint CONSTRAINT event_slot_not_null NOT NULL,
+    slot smallint DEFAULT (COALESCE(pg_sequence_last_value('rowhook.present_slot'::regclass), (0)::bigint))::smallint CONSTRAINT event_slot_not_null NOT NULL,
+    kept_in smallint DEFAULT (COALESCE(pg_sequence_last_value('rowhook.present_slot'::regclass), (0)::bigint))::smallint CONSTRAINT event_kept_in_not_null NOT NULL,
     moved boolean DEFAULT false CONSTRAINT event_moved_not_null NOT NULL,
     op rowhook.event_op CONSTRAINT event_op_not_null NOT NULL,
     type text CONSTRAINT event_type_not_null NOT NULL,
@@ -1953,7 +2237,7 @@ CREATE TABLE rowhook.event_0 (
     previous json
 );
 
-COMMENT ON TABLE rowhook.event_0 IS 'One slot of the ring of events, every tenth day';
+COMMENT ON TABLE rowhook.event_0 IS 'One slot of the ring of events';
 
 COMMENT ON COLUMN rowhook.event_0.id IS 'Order of capture; per row it is the order of commit';
 
@@ -1963,7 +2247,9 @@ COMMENT ON COLUMN rowhook.event_0.occurred_at IS 'When the change was made (not 
 
 COMMENT ON COLUMN rowhook.event_0.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
 
-COMMENT ON COLUMN rowhook.event_0.slot IS 'Partition of the ring: number of the day modulo 10';
+COMMENT ON COLUMN rowhook.event_0.slot IS 'The slot in which it was written: part of its public id, and so it stays';
+
+COMMENT ON COLUMN rowhook.event_0.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
 
 COMMENT ON COLUMN rowhook.event_0.moved IS 'One half of a row''s move from one tenant to another';
 
@@ -2100,6 +2386,27 @@ COMMENT ON COLUMN rowhook.rate_clock.endpoint_id IS 'The endpoint';
 
 COMMENT ON COLUMN rowhook.rate_clock.next_at IS 'When the next request is due, by its rate; it moves on with each claim';
 
+CREATE TABLE rowhook.retention (
+    singleton boolean DEFAULT true NOT NULL,
+    keep interval,
+    ran_at timestamp with time zone,
+    emptied_at timestamp with time zone,
+    trouble text,
+    CONSTRAINT there_is_one CHECK (singleton)
+);
+
+COMMENT ON TABLE rowhook.retention IS 'How retention fares; one row';
+
+COMMENT ON COLUMN rowhook.retention.singleton IS 'Always true';
+
+COMMENT ON COLUMN rowhook.retention.keep IS 'ROWHOOK_RETENTION of the relay that ran last; null: forever';
+
+COMMENT ON COLUMN rowhook.retention.ran_at IS 'When a relay last looked';
+
+COMMENT ON COLUMN rowhook.retention.emptied_at IS 'When a slot was last emptied';
+
+COMMENT ON COLUMN rowhook.retention.trouble IS 'What kept it from finishing, the last time; null: nothing';
+
 CREATE TABLE rowhook.secret (
     id bigint NOT NULL,
     endpoint_id bigint NOT NULL,
@@ -2168,10 +2475,10 @@ ALTER TABLE ONLY rowhook.endpoint
     ADD CONSTRAINT endpoint_public_id_key UNIQUE (public_id);
 
 ALTER TABLE ONLY rowhook.event
-    ADD CONSTRAINT event_pkey PRIMARY KEY (id, slot);
+    ADD CONSTRAINT event_pkey PRIMARY KEY (id, kept_in);
 
 ALTER TABLE ONLY rowhook.event_0
-    ADD CONSTRAINT event_0_pkey PRIMARY KEY (id, slot);
+    ADD CONSTRAINT event_0_pkey PRIMARY KEY (id, kept_in);
 
 ALTER TABLE ONLY rowhook.horizon
     ADD CONSTRAINT horizon_pkey PRIMARY KEY (singleton);
@@ -2184,6 +2491,12 @@ ALTER TABLE ONLY rowhook.probe
 
 ALTER TABLE ONLY rowhook.rate_clock
     ADD CONSTRAINT rate_clock_pkey PRIMARY KEY (endpoint_id);
+
+ALTER TABLE ONLY rowhook.retention
+    ADD CONSTRAINT retention_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY rowhook.ring
+    ADD CONSTRAINT ring_pkey PRIMARY KEY (slot);
 
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
@@ -2214,6 +2527,10 @@ CREATE TRIGGER keep_tenant BEFORE UPDATE OF tenant ON rowhook.endpoint FOR EACH 
 
 CREATE TRIGGER mark_horizon BEFORE TRUNCATE ON rowhook.event_0 FOR EACH STATEMENT EXECUTE FUNCTION rowhook.mark_horizon();
 
+CREATE TRIGGER mark_horizon_of_deleted AFTER DELETE ON rowhook.event REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION rowhook.mark_horizon_of_deleted();
+
+CREATE TRIGGER mark_horizon_of_deleted AFTER DELETE ON rowhook.event_0 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION rowhook.mark_horizon_of_deleted();
+
 CREATE TRIGGER rowhook_update AFTER UPDATE ON rowhook.probe FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_probe();
 
 ALTER TABLE ONLY rowhook.secret
@@ -2222,6 +2539,22 @@ ALTER TABLE ONLY rowhook.secret
 GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
+
+GRANT SELECT ON SEQUENCE rowhook.present_slot TO rowhook_capture;
+GRANT SELECT,UPDATE ON SEQUENCE rowhook.present_slot TO rowhook_relay;
+
+GRANT INSERT ON TABLE rowhook.event TO rowhook_capture;
+GRANT SELECT,INSERT ON TABLE rowhook.event TO rowhook_relay;
+
+GRANT UPDATE(xid) ON TABLE rowhook.event TO rowhook_relay;
+
+GRANT UPDATE(kept_in) ON TABLE rowhook.event TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.archived(event rowhook.event) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.archived(event rowhook.event) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.begin_sweep(slot integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.begin_sweep(slot integer) TO rowhook_relay;
 
 GRANT SELECT ON TABLE rowhook.capture TO rowhook_relay;
 
@@ -2263,6 +2596,9 @@ REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.empty_slot(slot integer, patience interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.empty_slot(slot integer, patience interval) TO rowhook_relay;
+
 REVOKE ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) TO rowhook_relay;
 
@@ -2290,6 +2626,8 @@ REVOKE ALL ON FUNCTION rowhook.give_to_capture_owner(signature text) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION rowhook.grant_record_to_relay() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.grant_retention() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
@@ -2310,10 +2648,7 @@ REVOKE ALL ON FUNCTION rowhook.make_role(name text, otherwise text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.mark_horizon() FROM PUBLIC;
 
-GRANT INSERT ON TABLE rowhook.event TO rowhook_capture;
-GRANT SELECT,INSERT ON TABLE rowhook.event TO rowhook_relay;
-
-GRANT UPDATE(xid) ON TABLE rowhook.event TO rowhook_relay;
+REVOKE ALL ON FUNCTION rowhook.mark_horizon_of_deleted() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) FROM PUBLIC;
 
@@ -2321,6 +2656,9 @@ REVOKE ALL ON FUNCTION rowhook.pattern_candidates(type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.present_slot() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.present_slot() TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time zone, id bigint, slot smallint) TO rowhook_relay;
@@ -2344,6 +2682,17 @@ REVOKE ALL ON FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordina
 
 REVOKE ALL ON FUNCTION rowhook.singular(plural text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.slot_is_filled(slot integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.slot_is_filled(slot integer) TO rowhook_relay;
+
+GRANT SELECT,UPDATE ON TABLE rowhook.ring TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.survey_ring() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.survey_ring() TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.sweep_slot(slot integer, after bigint, batch integer, ended_before timestamp with time zone, OUT last_id bigint, OUT deliveries bigint, OUT moved bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.sweep_slot(slot integer, after bigint, batch integer, ended_before timestamp with time zone, OUT last_id bigint, OUT deliveries bigint, OUT moved bigint) TO rowhook_relay;
+
 REVOKE ALL ON FUNCTION rowhook.table_label(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) FROM PUBLIC;
@@ -2351,6 +2700,9 @@ REVOKE ALL ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) FROM 
 REVOKE ALL ON FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.trigger_names(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.turn_ring(width interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.turn_ring(width interval) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass) FROM PUBLIC;
 
@@ -2360,15 +2712,16 @@ REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT
 
 REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.attempt TO rowhook_relay;
+GRANT SELECT,INSERT,DELETE,MAINTAIN,UPDATE ON TABLE rowhook.attempt TO rowhook_relay;
 
 GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;
 
 GRANT INSERT ON TABLE rowhook.capture_failure TO rowhook_capture;
+GRANT SELECT,DELETE ON TABLE rowhook.capture_failure TO rowhook_relay;
 
 GRANT SELECT,UPDATE ON TABLE rowhook.cursor TO rowhook_relay;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.delivery TO rowhook_relay;
+GRANT SELECT,INSERT,DELETE,MAINTAIN,UPDATE ON TABLE rowhook.delivery TO rowhook_relay;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.endpoint TO rowhook_relay;
 
@@ -2381,9 +2734,13 @@ GRANT SELECT,UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
 
 GRANT SELECT ON TABLE rowhook.endpoint_health TO rowhook_reader;
 
+GRANT SELECT,TRUNCATE ON TABLE rowhook.event_0 TO rowhook_relay;
+
 GRANT SELECT ON TABLE rowhook.event_trail TO rowhook_reader;
 
 GRANT SELECT ON TABLE rowhook.horizon TO rowhook_relay;
+
+GRANT UPDATE(removed_id) ON TABLE rowhook.horizon TO rowhook_relay;
 
 GRANT UPDATE(xid) ON TABLE rowhook.horizon TO rowhook_relay;
 
@@ -2392,6 +2749,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.instance TO rowhook_relay;
 GRANT UPDATE(rung_at) ON TABLE rowhook.probe TO rowhook_relay;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.rate_clock TO rowhook_relay;
+
+GRANT SELECT,UPDATE ON TABLE rowhook.retention TO rowhook_relay;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.secret TO rowhook_relay;
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ByteSize, Field, ValidationError
@@ -21,6 +22,7 @@ from relay.retry import Schedule, parse_schedule
 from relay.sign import Secret
 
 MOST_PROCESSES = 64
+_KEEP = re.compile(r"([0-9]{1,5}) ?(s|min|m|h|d)")
 HEADER_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
@@ -85,6 +87,8 @@ class Settings(BaseSettings):
     proxy: Annotated[str, _checked(lambda text: text and proxy_url(text))] = Field(
         "", validation_alias="ROWHOOK_PROXY", repr=False
     )
+    retention: Annotated[str, _checked(lambda text: keep(text))] = Field("30d", validation_alias="ROWHOOK_RETENTION")
+    archive: str = Field("", validation_alias="ROWHOOK_ARCHIVE")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWHOOK_LOG_LEVEL")
 
@@ -103,6 +107,15 @@ class Settings(BaseSettings):
     @property
     def patience(self) -> Patience:
         return Patience(duration(self.circuit_after), duration(self.longest_probe_wait), duration(self.disable_after))
+
+    @property
+    def keep(self) -> timedelta | None:
+        """How long what has ended is kept; None: for ever."""
+        return keep(self.retention)
+
+    @property
+    def archive_folder(self) -> Path | None:
+        return Path(self.archive) if self.archive else None
 
     @cached_property
     def api_address(self) -> tuple[str, int]:
@@ -127,6 +140,19 @@ def duration(text: str) -> timedelta:
     if parsed <= timedelta():
         raise UserMistake(f"{text!r} is no time at all", "give more than zero, e.g. 15s")
     return parsed
+
+
+def keep(text: str) -> timedelta | None:
+    """``30d``, or ``forever``: None; raises UserMistake."""
+    stripped = text.strip().lower()
+    if stripped == "forever":
+        return None
+    match = _KEEP.fullmatch(stripped)
+    if not match or not int(match[1]):
+        raise UserMistake(
+            f"{text!r} is not a time to keep things for", "give a number and a unit (s, min, h, d), e.g. 30d, or forever"
+        )
+    return timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}[match[2]])
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -29,7 +29,7 @@ BEAT_EVERY = 1.75  # seconds; work of a dead peer is found within that
 STALE_AFTER = 6.0  # without a beat for so long this relay sends nothing more …
 FROZEN_AFTER = 7.0  # … and only later do its peers end it
 
-PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house")
+PURPOSES = ("lease", "bell", "dispatch", "claim", "record", "house", "keep")
 
 
 # Seconds that go on while the process is stopped or the machine asleep.

@@ -117,7 +117,7 @@ class Relay:
         try:
             await self._begin(tenure)
             async with asyncio.TaskGroup() as group:
-                for loop in (tenure.keep_alive, tenure.watch_lock, tenure.reclaim, tenure.watch_endpoints):
+                for loop in (tenure.keep_alive, tenure.watch_lock, tenure.reclaim, tenure.watch_endpoints, tenure.keeper.run):
                     group.create_task(self._until_lost(tenure, loop))
                 feeding = [
                     group.create_task(self._until_lost(tenure, loop)) for loop in (tenure.listen, tenure.dispatch, tenure.claim)

@@ -26,6 +26,7 @@ from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
 from relay.model import Claimed, Delivery, Result, Room, State
 from relay.outage import Outage
+from relay.retention import Keeper
 from relay.rooms import Rooms
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class Tenure:
         self._dispatcher = Dispatcher(self._dispatch_session, self.lease.id)
         self.bell = Bell()
         self._doorbell = Doorbell(self._dispatch_session, self.bell, self.lease.id)
+        self.keeper = Keeper(settings.url_for_listening, own, settings.keep, settings.archive_folder)
         self._due = Due()
         self._endpoints_changed = asyncio.Event()
         self._suspects: set[int] = set()
@@ -403,6 +405,7 @@ class Tenure:
     def cut(self) -> None:
         """Nobody waits any longer for what Postgres was asked: it may never answer."""
         self.lease.cut()
+        self.keeper.cut()
         self._listener.cut()
         self._claim_session.cut()
         self._dispatch_session.cut()

@@ -1,10 +1,17 @@
 -- Events: append-only, written by triggers in the writer's own transaction.
 -- depends: 0001-schema
 --
--- A fixed ring of ten partitions, a day each: retention empties one with TRUNCATE, which locks no parent; a ring
--- never runs out of partitions, so no writer fails for the lack of one. The slot is computed from clock_timestamp(), because
--- now() is when a transaction began: a late commit would land in a slot about to be emptied.
+-- A fixed ring of ten partitions, its slots: retention empties one with TRUNCATE, which locks no parent; a ring never runs out of
+-- partitions, so no writer fails for the lack of one. Which slot is written to at present a sequence says, outside MVCC as the bell:
+-- retention turns the ring on (0018-retention) once a slot has been written to for long enough and another is empty. So a slot
+-- covers as many days as the setting asks for, today's or tomorrow's, and where nobody turns the ring on, nothing is overtaken.
+-- A writer that has read the number and comes late writes to a slot that was left: it is emptied only for what was seen in it.
 -- No foreign key points here: it would make the TRUNCATE of a slot impossible.
+
+-- MAXVALUE: no other slot has a partition. Logged, unlike the bell: after a crash it must not say another slot.
+CREATE SEQUENCE rowhook.present_slot AS bigint MINVALUE 0 MAXVALUE 9 START 0;
+SELECT setval('rowhook.present_slot', 0);
+COMMENT ON SEQUENCE rowhook.present_slot IS 'The slot of the ring that new events are written to; retention turns it on';
 
 -- A type of its own rather than a CHECK: that is parsed anew in each statement, a quarter of what capturing one row costs.
 CREATE TYPE rowhook.event_op AS ENUM ('insert', 'update', 'delete', 'truncate', 'emit', 'own', 'probe', 'snapshot');
@@ -15,7 +22,8 @@ CREATE TABLE rowhook.event (
     xid         xid8        NOT NULL DEFAULT pg_current_xact_id(),
     occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     endpoint_id bigint,
-    slot        smallint    NOT NULL DEFAULT (floor(date_part('epoch', clock_timestamp()) / 86400)::bigint % 10)::smallint,
+    slot        smallint    NOT NULL DEFAULT coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint,
+    kept_in     smallint    NOT NULL DEFAULT coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint,
     moved       boolean     NOT NULL DEFAULT false,
     op          rowhook.event_op NOT NULL,
     type        text        NOT NULL,
@@ -24,8 +32,8 @@ CREATE TABLE rowhook.event (
     tenant      text,
     data        json,
     previous    json,
-    CONSTRAINT event_pkey PRIMARY KEY (id, slot)
-) PARTITION BY LIST (slot);
+    CONSTRAINT event_pkey PRIMARY KEY (id, kept_in)
+) PARTITION BY LIST (kept_in);
 
 DO $do$
 BEGIN
@@ -57,7 +65,8 @@ COMMENT ON COLUMN rowhook.event.id IS 'Order of capture; per row it is the order
 COMMENT ON COLUMN rowhook.event.xid IS 'The writing transaction: the cursor finds new events by it';
 COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not committed); the envelope''s timestamp';
 COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
-COMMENT ON COLUMN rowhook.event.slot IS 'Partition of the ring: number of the day modulo 10';
+COMMENT ON COLUMN rowhook.event.slot IS 'The slot in which it was written: part of its public id, and so it stays';
+COMMENT ON COLUMN rowhook.event.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
 COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
 COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
@@ -77,12 +86,12 @@ BEGIN
          WHERE p.inhparent = 'rowhook.event'::regclass AND a.attnum > 0 ORDER BY p.inhrelid, a.attnum
     LOOP
         EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', _comment.slot_table, _comment.col, _comment.says);
-        EXECUTE format('COMMENT ON TABLE %s IS %L', _comment.slot_table, 'One slot of the ring of events, every tenth day');
+        EXECUTE format('COMMENT ON TABLE %s IS %L', _comment.slot_table, 'One slot of the ring of events');
     END LOOP;
 END
 $do$;
 
--- How far back the log reaches. Whoever empties a slot, retention or a person, leaves a mark here.
+-- How far back the log reaches. Whoever empties a slot or deletes events, retention or a person, leaves a mark here.
 CREATE TABLE rowhook.horizon (
     singleton  boolean NOT NULL DEFAULT true CONSTRAINT horizon_pkey PRIMARY KEY CONSTRAINT there_is_one CHECK (singleton),
     removed_id bigint  NOT NULL DEFAULT 0,
@@ -108,6 +117,30 @@ BEGIN
 END
 $fn$;
 COMMENT ON FUNCTION rowhook.mark_horizon() IS 'Trigger function of the slots of rowhook.event: remember what a TRUNCATE removes';
+
+CREATE FUNCTION rowhook.mark_horizon_of_deleted() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    UPDATE rowhook.horizon AS h
+       SET removed_id = greatest(h.removed_id, e.id), xid = greatest(h.xid, e.xid)
+      FROM (SELECT max(g.id) AS id, max(g.xid::text::bigint)::text::xid8 AS xid FROM gone AS g) AS e
+     WHERE e.id IS NOT NULL;
+    RETURN NULL;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.mark_horizon_of_deleted() IS 'Trigger function of rowhook.event and its slots: remember what a DELETE removes; a move is none';
+
+DO $do$
+DECLARE
+    _table regclass;
+BEGIN
+    FOR _table IN SELECT p.relid FROM pg_catalog.pg_partition_tree('rowhook.event') AS p LOOP
+        EXECUTE format('CREATE TRIGGER mark_horizon_of_deleted AFTER DELETE ON %s REFERENCING OLD TABLE AS gone'
+                       ' FOR EACH STATEMENT EXECUTE FUNCTION rowhook.mark_horizon_of_deleted()', _table);
+    END LOOP;
+END
+$do$;
 
 DO $do$
 BEGIN

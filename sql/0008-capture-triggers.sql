@@ -30,8 +30,8 @@ AS $fn$
     -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
     -- payload, so they are compared as well.
     SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data, previous, moved)
-    SELECT rowhook_now.at, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data, previous, moved)
+    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
       FROM %2$s
      CROSS JOIN LATERAL (
            SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
@@ -56,8 +56,8 @@ CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_na
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name, row_key, tenant, data)
-    SELECT rowhook_now.at, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data)
+    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
         rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant),
         rowhook.payload_sql(insert_sql.row_name, rowhook.captured_columns(c)), insert_sql.source)
 $fn$;
@@ -68,7 +68,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT CASE
     WHEN body_sql.op = 'truncate' THEN format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, 'truncate', %L, %L);$sql$,
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, rowhook_now.slot, 'truncate', %L, %L);$sql$,
             (c).type_prefix || '.truncated', rowhook.table_label((c).table_name))
     WHEN (c).mode = 'row' THEN CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
@@ -122,7 +122,7 @@ $sql$, t.declarations, function_sql.body, t.test, rowhook.table_label((c).table_
 <<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
-    slot   smallint    := (floor(date_part('epoch', at) / 86400)::bigint % 10)::smallint;
+    slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0);
     _now   double precision;
     _armed bigint;$sql$, $sql$
     IF FOUND THEN

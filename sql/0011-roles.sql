@@ -61,7 +61,7 @@ BEGIN
     IF to_regrole('rowhook_capture') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
         GRANT INSERT ON rowhook.event, rowhook.capture_failure TO rowhook_capture;
-        GRANT SELECT ON SEQUENCE rowhook.doorbell TO rowhook_capture;
+        GRANT SELECT ON SEQUENCE rowhook.doorbell, rowhook.present_slot TO rowhook_capture;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json) TO rowhook_capture;
     END IF;
     IF to_regrole('rowhook_relay') IS NOT NULL THEN
@@ -74,7 +74,7 @@ BEGIN
         GRANT SELECT, UPDATE ON rowhook.cursor TO rowhook_relay;
         GRANT SELECT, UPDATE (xid) ON rowhook.horizon TO rowhook_relay;
         GRANT UPDATE (rung_at) ON rowhook.probe TO rowhook_relay;
-        GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell TO rowhook_relay;
+        GRANT SELECT, UPDATE ON SEQUENCE rowhook.doorbell, rowhook.present_slot TO rowhook_relay;
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
         GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
         -- The API's catalog of event types, and what it is asked to emit.
@@ -84,6 +84,9 @@ BEGIN
             rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
             rowhook.filter_fault(text), rowhook.filter_pairs(text), rowhook.filter_values(text), rowhook.filter_document(text, json, json, json),
             rowhook.filter_verdict(text, jsonb), rowhook.filter_verdict(text, text, json, json, json) TO rowhook_relay;
+        IF to_regclass('rowhook.ring') IS NOT NULL THEN
+            PERFORM rowhook.grant_retention();
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_reader') IS NOT NULL THEN

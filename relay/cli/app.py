@@ -9,6 +9,7 @@ import typer
 
 from relay import __version__, logging_setup
 from relay.cli import (
+    archive,
     capture,
     deliveries,
     demo,
@@ -36,6 +37,7 @@ app.command("deliveries")(deliveries.deliveries_command)
 app.command("explain")(explain.explain_command)
 app.command("replay")(replay.replay_command)
 app.command("verify")(verify.verify_command)
+app.command("archive")(archive.archive_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("keygen")(keys.keygen_command)
 app.command("rekey")(keys.rekey_command)

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow, tuple_row
 
 from relay.config import Settings
 from relay.database import Row, connect_once, query, where
-from relay.doctor import bell, captures, endpoints, pooler, relays, server, transactions
+from relay.doctor import bell, captures, endpoints, pooler, relays, retention, server, transactions
 from relay.doctor.finding import Finding, Verdict, bad, ok, warning
 from relay.errors import UserMistake
 from relay.keyring import Keyring
@@ -139,6 +139,7 @@ def _work(ask: Ask, settings: Settings) -> Iterator[tuple[str, Callable[[], Find
     yield "open writers", lambda: transactions.judge_writers(ask("doctor.writers"))
     yield "oldest snapshot", lambda: transactions.judge_snapshots(ask("doctor.xmin_holders"))
     yield "dead rows", lambda: transactions.judge_bloat(ask("doctor.bloat"))
+    yield "retention", lambda: retention.judge(settings.keep, ask("doctor.retention")[0])
     yield "relays", lambda: _judged_relays(ask)
     yield "endpoints", lambda: endpoints.judge(ask("doctor.endpoints", most=relays.MOST))
     yield "secrets", lambda: _judged_secrets(ask, settings)

@@ -3,6 +3,9 @@
 -- random order, so that none starves. Only while this instance's own row is live. Those with open or ramping circuits, and those with
 -- a rate whose next request is due, knock: they are claimed for by themselves, "gated", under their locks (circuit.sql).
 --
+-- An event is found by its id, in whatever slot it is kept by now. LATERAL with LIMIT: there is one, and a slot that was never analysed
+-- makes no plan that reads all of it.
+--
 -- Ordered endpoints: of one key only the first that has not ended. Their index over open ones is walked from key to key, so that many
 -- that wait behind one cost nothing; from the key that has waited longest on, then round from the first. Others pay nothing.
 -- Why no snapshot of READ COMMITTED lets a second one through:
@@ -68,7 +71,7 @@ WITH me AS (
                            coalesce(CASE WHEN pg_column_compression(e.data) IS NULL THEN pg_column_size(e.data) ELSE octet_length(e.data::text) END, 0)
                            + coalesce(CASE WHEN pg_column_compression(e.previous) IS NULL THEN pg_column_size(e.previous) ELSE octet_length(e.previous::text) END, 0) AS size
                       FROM (SELECT * FROM picked UNION ALL SELECT * FROM first_of_key LIMIT %(capacity)s) AS k
-                      JOIN rowhook.event AS e ON e.id = k.event_id AND e.slot = k.event_slot) AS z) AS s
+                     CROSS JOIN LATERAL (SELECT e.* FROM rowhook.event AS e WHERE e.id = k.event_id AND e.slot = k.event_slot LIMIT 1) AS e) AS z) AS s
      WHERE s.before < %(size)s
 ), leased AS (
     UPDATE rowhook.delivery AS d

@@ -36,7 +36,8 @@ SELECT array_remove(ARRAY[
                                ('rowhook.secret', 'SELECT'), ('rowhook.delivery', 'SELECT'), ('rowhook.delivery', 'INSERT'),
                                ('rowhook.delivery', 'UPDATE'), ('rowhook.attempt', 'INSERT'), ('rowhook.attempt', 'UPDATE'),
                                ('rowhook.instance', 'INSERT'), ('rowhook.instance', 'UPDATE'), ('rowhook.instance', 'DELETE'),
-                               ('rowhook.cursor', 'UPDATE')) AS w (name, verb)), NULL) AS lacks
+                               ('rowhook.cursor', 'UPDATE'), ('rowhook.delivery', 'DELETE'), ('rowhook.attempt', 'DELETE'),
+                               ('rowhook.event_0', 'TRUNCATE'), ('rowhook.ring', 'UPDATE')) AS w (name, verb)), NULL) AS lacks
 
 -- name: captures
 -- Each capture, its triggers as they should be and as they are, and the columns that it names and the table no longer has.
@@ -159,3 +160,15 @@ SELECT p.id, p.public_id, p.url, p.state, p.state_reason, p.circuit, extract(epo
 -- Tables of Rowhook's in which dead rows have gathered, and when autovacuum last came by.
 SELECT s.relname AS "table", s.n_dead_tup AS dead, s.n_live_tup AS live, s.last_autovacuum, current_setting('autovacuum')::boolean AS autovacuum
   FROM pg_stat_user_tables AS s WHERE s.schemaname = 'rowhook' ORDER BY s.n_dead_tup DESC LIMIT 1
+
+-- name: retention
+-- Who keeps house and how far it is: the slot that should have gone, by the setting of the relay that ran last, and who holds it.
+WITH late AS (
+    SELECT r.slot, extract(epoch FROM clock_timestamp() - r.closed_at - t.keep)::float8 AS overdue
+      FROM rowhook.ring AS r CROSS JOIN rowhook.retention AS t
+     WHERE r.closed_at <= clock_timestamp() - t.keep ORDER BY r.closed_at LIMIT 1
+)
+SELECT t.keep, extract(epoch FROM clock_timestamp() - t.ran_at)::float8 AS idle, t.trouble, l.slot, l.overdue,
+       (SELECT array_agg(DISTINCT k.pid) FROM pg_locks AS k
+         WHERE k.relation = to_regclass('rowhook.event_' || l.slot) AND k.granted AND k.pid <> pg_backend_pid()) AS holders
+  FROM rowhook.retention AS t LEFT JOIN late AS l ON true

@@ -16,7 +16,7 @@ CHECKS = {
         "oldest snapshot",
     ),
     *("dead rows", "running relays", "dispatcher", "due deliveries", "leases of the dead", "missed rings", "endpoints"),
-    *("dead letters", "secrets"),
+    *("dead letters", "secrets", "retention"),
 }
 
 

@@ -73,6 +73,7 @@ MAY = {
         "rowhook.event": "INSERT",
         "rowhook.capture_failure": "INSERT",
         "rowhook.doorbell": "SELECT",
+        "rowhook.present_slot": "SELECT",
         "rowhook.ring()": "EXECUTE",
         "rowhook.changed(json,json)": "EXECUTE",
         # Its own: the generated functions belong to it.
@@ -83,23 +84,37 @@ MAY = {
         "rowhook.capture_1_truncate()": "EXECUTE",
     },
     "rowhook_relay": {
-        "rowhook.event": "INSERT SELECT UPDATE(xid)",
+        "rowhook.event": "INSERT SELECT UPDATE(kept_in) UPDATE(xid)",
+        **{f"rowhook.event_{slot}": "SELECT TRUNCATE" for slot in range(10)},
         "rowhook.endpoint": "INSERT SELECT UPDATE",
         "rowhook.secret": "INSERT SELECT UPDATE",
         "rowhook.secret_id_seq": "USAGE",
-        "rowhook.delivery": "INSERT SELECT UPDATE",
-        "rowhook.attempt": "INSERT SELECT UPDATE",
+        "rowhook.delivery": "DELETE INSERT SELECT UPDATE",
+        "rowhook.attempt": "DELETE INSERT SELECT UPDATE",
+        "rowhook.capture_failure": "DELETE SELECT",
+        "rowhook.ring": "SELECT UPDATE",
+        "rowhook.retention": "SELECT UPDATE",
         "rowhook.attempt_id_seq": "SELECT",
         "rowhook.capture": "SELECT",
         "rowhook.instance": "DELETE INSERT SELECT UPDATE",
         "rowhook.cursor": "SELECT UPDATE",
-        "rowhook.horizon": "SELECT UPDATE(xid)",
+        "rowhook.horizon": "SELECT UPDATE(removed_id) UPDATE(xid)",
         "rowhook.probe": "UPDATE(rung_at)",
         "rowhook.doorbell": "SELECT UPDATE USAGE",  # who may UPDATE a sequence may also draw from it
+        "rowhook.present_slot": "SELECT UPDATE USAGE",
         "rowhook.ring()": "EXECUTE",
         "rowhook.public_id(text,timestamp with time zone,bigint,smallint)": "EXECUTE",
         "rowhook.pattern_candidates(text)": "EXECUTE",
         "rowhook.emit(text,json,text,text)": "EXECUTE",
+        # Retention's steps.
+        "rowhook.slot_is_filled(integer)": "EXECUTE",
+        "rowhook.present_slot()": "EXECUTE",
+        "rowhook.survey_ring()": "EXECUTE",
+        "rowhook.turn_ring(interval)": "EXECUTE",
+        "rowhook.begin_sweep(integer)": "EXECUTE",
+        "rowhook.sweep_slot(integer,bigint,integer,timestamp with time zone)": "EXECUTE",
+        "rowhook.empty_slot(integer,interval)": "EXECUTE",
+        "rowhook.archived(rowhook.event)": "EXECUTE",
         "rowhook.refuse(text,text)": "EXECUTE",
         "rowhook.rate_clock": "INSERT SELECT UPDATE",
         "rowhook.rate_gap(text)": "EXECUTE",
@@ -134,7 +149,8 @@ FOR_WHO_MIGRATES = {
         "captured_columns",
     ),
     *("check_columns", "check_source", "check_verifiable", "columns_of", "compared", "drop_ddl", "function_sql", "insert_sql"),
-    *("give_to_capture_owner", "grant_record_to_relay", "grant_to_roles", "join_capture_role", "make_role", "set_up_roles"),
+    *("give_to_capture_owner", "grant_record_to_relay", "grant_retention", "grant_to_roles", "join_capture_role"),
+    *("make_role", "mark_horizon_of_deleted", "set_up_roles"),
     *(
         "json_casts",
         "keep_tenant",
@@ -149,6 +165,8 @@ FOR_WHO_MIGRATES = {
     ),
     *("singular", "table_label", "tenant_sql", "told_sql", "trigger_names", "uncapture", "update_sql", "verify", "verify_sql"),
 }
+# What the table of the docs names beside them: columns, what is yoyo's, the slots of the ring.
+NO_OBJECTS = {"xid", "kept_in", "removed_id", "rung_at", "migration_id", "_yoyo_migration", "event_0", "event_9"}
 OBJECTS = """
 SELECT c.relname FROM pg_class AS c
  WHERE c.relnamespace = 'rowhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT c.relispartition
@@ -202,9 +220,9 @@ def test_a_role_may_do_what_it_is_for_and_nothing_else(
 def test_whatever_is_in_the_schema_has_its_place_in_the_table_of_the_docs(conn: Connection) -> None:
     there = {name for (name,) in conn.execute(OBJECTS)}
     table = DOCS.read_text().partition("## Roles in the database")[2].partition("\n\nThe views show")[0].partition("| is for")[2]
-    told = set(re.findall(r"`([a-z_]+)`", table)) - {"xid", "rung_at", "migration_id", "_yoyo_migration"}
+    told = set(re.findall(r"`([a-z_]+)`", table)) - NO_OBJECTS
     has_grants = {re.sub(r"^rowhook\.|\(.*", "", name) for may in MAY.values() for name in may}
-    assert told == {name for name in has_grants if not re.fullmatch("capture_(probe|[0-9]+_.*)", name)}
+    assert told == {name for name in has_grants if not re.fullmatch("capture_(probe|[0-9]+_.*)|event_[0-9]", name)}
     assert there == told | FOR_WHO_MIGRATES, "what is new has its rights in the docs, and in MAY; or none, and is named here"
 
 

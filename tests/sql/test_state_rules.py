@@ -53,7 +53,15 @@ CAPTURE: dict[str, Any] = {
     "since_xid": "0",
     "began_empty": True,
 }
-ONLY_ONE = ("cursor", "horizon", "probe")
+ONLY_ONE = ("cursor", "horizon", "probe", "retention")
+RING: list[tuple[str, str]] = [
+    ("slot_is_in_the_ring", "slot = 10"),
+    ("swept_was_closed", "seen = '1:1:', system_identifier = 1"),
+    ("seen_has_its_cluster", "closed_at = now(), seen = '1:1:'"),
+    ("seen_has_its_cluster", "closed_at = now(), system_identifier = 1"),
+    ("swept_has_seen", "is_swept = true"),
+    ("swept_has_seen", "archived_in = 'a file'"),
+]
 SECRET: dict[str, Any] = {"endpoint_id": 1, "key_id": "0123abcd", "ciphertext": b"x" * 44}
 WHOLE = {"delivery": DELIVERY, "attempt": ATTEMPT, "endpoint": ENDPOINT, "event": EVENT, "instance": INSTANCE}
 WHOLE |= {"capture": CAPTURE, "secret": SECRET}
@@ -243,6 +251,7 @@ def test_every_check_is_tried(conn: Connection) -> None:
     """).fetchall()
     tried = {(f"rowhook.{table}", rule) for table, rule, _ in REFUSED}
     elsewhere = {(f"rowhook.{table}", "there_is_one") for table in ONLY_ONE} | {("rowhook.cursor", "window_is_whole")}
+    elsewhere |= {("rowhook.ring", rule) for rule, _ in RING}
     assert set(rows) == tried | elsewhere
 
 
@@ -274,37 +283,49 @@ def test_the_cursors_window_is_there_as_a_whole_or_not_at_all(conn: Connection, 
     conn.execute("UPDATE rowhook.cursor SET target = pg_current_snapshot(), position = 1, fresh_from = 1")
 
 
-def test_the_ring_of_slots_takes_every_day(conn: Connection) -> None:
-    """Ten partitions; the slot is the number of the day, modulo ten, so no day lacks one."""
+@pytest.mark.parametrize(("rule", "change"), RING)
+def test_of_the_ring_a_bad_state_is_refused(conn: Connection, rule: str, change: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match=rule):
+        conn.execute(f"UPDATE rowhook.ring SET {change} WHERE slot = 9")
+    swept = "closed_at = now(), seen = '1:1:', system_identifier = 1, is_swept = true, archived_in = 'a file'"
+    conn.execute(f"UPDATE rowhook.ring SET {swept}")
+
+
+def test_the_ring_of_slots_takes_every_number_that_the_sequence_says(conn: Connection) -> None:
+    """Ten partitions, one for each number that the sequence can say: no writer ever lacks one."""
     for slot in range(10):
-        conn.execute("INSERT INTO rowhook.event (op, type, slot) VALUES ('emit', 'a', %s)", [slot])
+        conn.execute("SELECT setval('rowhook.present_slot', %s)", [slot])
+        conn.execute("INSERT INTO rowhook.event (op, type) VALUES ('emit', 'a')")
+        assert one(conn, "SELECT count(*) FROM rowhook.event WHERE slot = %s AND kept_in = %s", slot, slot) == 1
     assert one(conn, "SELECT count(DISTINCT tableoid) FROM rowhook.event") == 10
-    today = "(floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint % 10)"
-    before = one(conn, f"SELECT {today}")
-    conn.execute("INSERT INTO rowhook.event (op, type) VALUES ('emit', 'now')")
-    slot = one(conn, "SELECT slot FROM rowhook.event WHERE type = 'now'")
-    assert slot in (before, one(conn, f"SELECT {today}"))
+    for outside in (-1, 10):
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+            conn.execute("SELECT setval('rowhook.present_slot', %s)", [outside])
+    conn.execute("SELECT setval('rowhook.present_slot', 9, false)")  # as a dump of the schema alone leaves it
+    conn.execute("INSERT INTO rowhook.event (op, type) VALUES ('emit', 'unset')")
+    assert one(conn, "SELECT kept_in FROM rowhook.event WHERE type = 'unset'") == 0
 
 
 def test_the_slot_is_that_of_the_moment_not_of_the_transactions_start(conn: Connection) -> None:
-    """now() would put a late commit into a slot that is about to be emptied."""
-    default = one(
-        conn,
-        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum"
-        " WHERE adrelid = 'rowhook.event'::regclass AND attname = 'slot'",
-    )
-    assert "clock_timestamp()" in default
+    """A long transaction would put what it writes last into a slot that is about to be emptied."""
+    conn.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+    conn.execute("SELECT rowhook.capture('notes')")
+    with conn.transaction():
+        for slot in (3, 4):
+            conn.execute("SELECT setval('rowhook.present_slot', %s)", [slot])
+            conn.execute("INSERT INTO notes VALUES (%s)", [slot])
+    found = conn.execute("SELECT row_key, slot, kept_in FROM rowhook.event ORDER BY id").fetchall()
+    assert found == [("3", 3, 3), ("4", 4, 4)]
 
 
-def test_captures_compute_time_and_slot_once_and_the_slot_as_its_default_does(conn: Connection) -> None:
+def test_captures_compute_time_and_slot_once_for_all_rows_of_a_statement(conn: Connection) -> None:
     conn.execute("CREATE TABLE notes (id int PRIMARY KEY)")
     conn.execute("SELECT rowhook.capture('notes')")
     with conn.transaction():
         conn.execute("INSERT INTO notes SELECT generate_series(1, 3)")
         conn.execute("SELECT pg_sleep(0.01)")
         conn.execute("INSERT INTO notes SELECT generate_series(4, 6)")
-    of_day = "(floor(extract(epoch FROM occurred_at) / 86400)::bigint % 10)"
-    assert one(conn, f"SELECT count(*) FROM rowhook.event WHERE slot = {of_day}") == 6
+    assert one(conn, "SELECT count(*) FROM rowhook.event WHERE slot = 0 AND kept_in = 0") == 6
     assert one(conn, "SELECT count(DISTINCT occurred_at) FROM rowhook.event") == 2
 
 
@@ -378,5 +399,5 @@ def test_the_role_of_captures_can_do_nothing_but_insert_events_and_read_the_bell
         SELECT c.relname::text, a.privilege_type FROM pg_class AS c, aclexplode(c.relacl) AS a
          WHERE a.grantee = 'rowhook_capture'::regrole ORDER BY 1, 2
     """).fetchall()
-    assert granted == [("capture_failure", "INSERT"), ("doorbell", "SELECT"), ("event", "INSERT")]
+    assert granted == [("capture_failure", "INSERT"), ("doorbell", "SELECT"), ("event", "INSERT"), ("present_slot", "SELECT")]
     assert not one(conn, "SELECT has_schema_privilege('rowhook_capture', 'rowhook', 'CREATE')")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from relay.doctor import bell, captures, endpoints, pooler, relays, server, transactions
+from relay.doctor import bell, captures, endpoints, pooler, relays, retention, server, transactions
 from relay.doctor.examine import worst
 from relay.doctor.finding import Finding, Verdict, bad, counted, lasting, ok, warning
 from relay.doctor.pooler import Way
@@ -251,3 +252,33 @@ def test_no_endpoints_and_secrets() -> None:
     assert verdict(endpoints.judge_secrets({}, 3)) is OK
     assert verdict(endpoints.judge_secrets({"end_1": "why"}, 3)) is BAD
     assert verdict(endpoints.judge_no_key()) is BAD
+
+
+# --- retention -----------------------------------------------------------------------------------------------
+
+MONTH = timedelta(days=30)
+KEPT: dict[str, Any] = {"keep": MONTH, "idle": 5.0, "trouble": None, "slot": None, "overdue": None, "holders": None}
+OVERDUE = {"slot": 3, "overdue": 6 * 3600.0 + 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "said"),
+    [
+        ({}, OK, "kept for 30 days"),
+        ({"idle": None}, OK, "no relay has looked yet"),
+        ({**OVERDUE, "overdue": 6 * 3600.0}, OK, ""),
+        ({"trouble": "locked"}, WARNING, "locked"),
+        ({"keep": None}, WARNING, "everything is kept"),
+        ({**OVERDUE, "trouble": "no room"}, BAD, "slot 3 of the ring should have gone 6 h ago: no room"),
+        ({**OVERDUE, "idle": 86_401.0}, BAD, "nobody has kept house for 24 h"),
+        ({**OVERDUE, "holders": [77]}, BAD, "session 77 holds it"),
+    ],
+)
+def test_retention(changes: dict[str, Any], expected: Verdict, said: str) -> None:
+    found = retention.judge(MONTH, {**KEPT, **changes})
+    assert verdict(found) is expected
+    assert said in found.why
+
+
+def test_the_remedy_for_a_slot_that_is_held_names_the_session() -> None:
+    assert "pg_terminate_backend(77)" in retention.judge(MONTH, {**KEPT, **OVERDUE, "holders": [77]}).remedy

@@ -1,0 +1,13 @@
+ALTER TABLE rowhook.delivery RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold, autovacuum_vacuum_cost_delay, autovacuum_analyze_scale_factor);
+ALTER TABLE rowhook.attempt RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold, autovacuum_vacuum_cost_delay, autovacuum_analyze_scale_factor);
+DROP FUNCTION rowhook.grant_retention();
+DROP FUNCTION rowhook.archived(rowhook.event);
+DROP FUNCTION rowhook.empty_slot(integer, interval);
+DROP FUNCTION rowhook.sweep_slot(integer, bigint, integer, timestamptz);
+DROP FUNCTION rowhook.begin_sweep(integer);
+DROP FUNCTION rowhook.turn_ring(interval);
+DROP FUNCTION rowhook.survey_ring();
+DROP FUNCTION rowhook.present_slot();
+DROP FUNCTION rowhook.slot_is_filled(integer);
+DROP TABLE rowhook.retention;
+DROP TABLE rowhook.ring;
