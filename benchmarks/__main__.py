@@ -12,6 +12,7 @@ from functools import partial
 
 from benchmarks import (
     backlog,
+    captures,
     fanout,
     history,
     hostile,
@@ -31,6 +32,7 @@ from benchmarks.figures import Figure, Say, Size
 
 BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
     "backlog": backlog.run,
+    "captures": captures.run,
     "fanout": fanout.run,
     "history": history.run,
     "hostile": hostile.run,

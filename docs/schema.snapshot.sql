@@ -18,6 +18,7 @@ CREATE TYPE rowhook.event_op AS ENUM (
     'update',
     'delete',
     'truncate',
+    'rule',
     'emit',
     'own',
     'probe',
@@ -49,7 +50,10 @@ CREATE TABLE rowhook.event (
     row_key text,
     tenant text,
     data json,
-    previous json
+    previous json,
+    context json,
+    truncated boolean,
+    looped boolean
 )
 PARTITION BY LIST (kept_in);
 
@@ -69,7 +73,7 @@ COMMENT ON COLUMN rowhook.event.kept_in IS 'The slot that holds it now: another 
 
 COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
 
-COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; rule: of a named rule; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 
 COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
 
@@ -82,6 +86,12 @@ COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a t
 COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
 
 COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+
+COMMENT ON COLUMN rowhook.event.context IS 'What the writer''s session said of itself: rowhook.actor, .correlation_id, .traceparent, .context';
+
+COMMENT ON COLUMN rowhook.event.truncated IS 'True: the row was over the capture''s max_size, and data holds its key only; null takes no room';
+
+COMMENT ON COLUMN rowhook.event.looped IS 'True: its correlation chain has had the same row and type too often; sent only by a replay';
 
 CREATE FUNCTION rowhook.archived(event rowhook.event) RETURNS text
     LANGUAGE sql STABLE
@@ -147,8 +157,12 @@ CREATE TABLE rowhook.capture (
     since_event bigint NOT NULL,
     since_xid xid8 NOT NULL,
     began_empty boolean NOT NULL,
-    CONSTRAINT events_known CHECK (((events <@ '{insert,update,delete,truncate}'::text[]) AND (cardinality(events) >= 1))),
+    redact jsonb,
+    max_size integer,
+    enrich jsonb,
+    CONSTRAINT events_known CHECK ((events <@ '{insert,update,delete,truncate}'::text[])),
     CONSTRAINT include_or_exclude CHECK (((include IS NULL) OR (exclude IS NULL))),
+    CONSTRAINT max_size_is_positive CHECK ((max_size > 0)),
     CONSTRAINT mode_known CHECK ((mode = ANY (ARRAY['statement'::text, 'row'::text]))),
     CONSTRAINT on_error_known CHECK ((on_error = ANY (ARRAY['abort'::text, 'record'::text]))),
     CONSTRAINT type_prefix_is_a_name CHECK ((type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'::text))
@@ -164,7 +178,7 @@ COMMENT ON COLUMN rowhook.capture.installed_at IS 'When its triggers were last g
 
 COMMENT ON COLUMN rowhook.capture.mode IS 'statement: transition tables; row: where those cannot work';
 
-COMMENT ON COLUMN rowhook.capture.events IS 'Which operations: insert, update, delete, truncate';
+COMMENT ON COLUMN rowhook.capture.events IS 'Which operations: insert, update, delete, truncate; none where only rules make events';
 
 COMMENT ON COLUMN rowhook.capture.type_prefix IS 'First part of the event type, e.g. expense';
 
@@ -189,6 +203,12 @@ COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: th
 COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first installed it: what older ones wrote was not captured';
 
 COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
+
+COMMENT ON COLUMN rowhook.capture.redact IS 'Columns whose values never reach an event as they are: {"email": "sha256", "card": "last4", "phone": "mask"}';
+
+COMMENT ON COLUMN rowhook.capture.max_size IS 'Bytes of JSON above which an event holds its row''s key only; null: none';
+
+COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign key: {"category_name": "category_id.name"}';
 
 CREATE FUNCTION rowhook.begun(c rowhook.capture) RETURNS rowhook.capture
     LANGUAGE plpgsql
@@ -219,9 +239,8 @@ CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     SELECT CASE
-    WHEN body_sql.op = 'truncate' THEN format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, rowhook_now.slot, 'truncate', %L, %L);$sql$,
-            (c).type_prefix || '.truncated', rowhook.table_label((c).table_name))
+    WHEN body_sql.op <> ALL ((c).events) THEN ''
+    WHEN body_sql.op = 'truncate' THEN rowhook.event_sql(c, $sql$'truncate'$sql$, quote_literal((c).type_prefix || '.truncated'), 'NULL', 'NULL', 'NULL::json', 'NULL', '')
     WHEN (c).mode = 'row' THEN CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
         WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'OLD', '')
@@ -242,9 +261,21 @@ CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
                  rowhook.side_sql(c, 'rowhook_new', 'row_number() OVER ()', ' FROM rowhook_new_rows AS rowhook_new') AS new_rows) AS p
 $_$;
 
-COMMENT ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) IS 'What a trigger function does for one operation';
+COMMENT ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) IS 'What a trigger function does for one operation, rules apart';
 
-CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean) RETURNS text
+CREATE FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT coalesce(string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op), body), '' ORDER BY n)
+                    || E'\n    END IF;', '')
+      FROM (SELECT op, body, row_number() OVER (ORDER BY n) AS n
+              FROM unnest(by_operation_sql.operations, by_operation_sql.bodies) WITH ORDINALITY AS o (op, body, n) WHERE body <> '') AS o
+$$;
+
+COMMENT ON FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) IS 'What a row trigger does, told by its operation';
+
+CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -257,7 +288,8 @@ DECLARE
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
-                                  capture.events, capture.type_prefix, capture.on_error, capture.paused);
+                                  capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
+                                  capture.enrich);
     SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
     IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
         RETURN 'unchanged';
@@ -282,8 +314,9 @@ BEGIN
             USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
-    IF _plan.key IS DISTINCT FROM _was.key THEN
-        _plan.labels := NULL;  -- rows have other names in the events from here on
+    PERFORM rowhook.revoke_enrichments(_was, _plan);
+    IF _plan.key IS DISTINCT FROM _was.key OR _was.events = '{}' THEN
+        _plan.labels := NULL;  -- rows have other names in the events from here on, or only now have events
     END IF;
     _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
@@ -292,34 +325,34 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) IS 'Capture a table, or change how; returns installed, changed or unchanged';
+COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) IS 'Capture a table, or change how; returns installed, changed or unchanged';
 
 CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT rowhook.drop_ddl(c) || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}'
-        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id), (
-                SELECT string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op),
-                                         rowhook.body_sql(c, op)), '' ORDER BY n) || E'\n    END IF;'
-                  FROM unnest(ARRAY(SELECT e FROM unnest((c).events) AS e WHERE e <> 'truncate')) WITH ORDINALITY AS o (op, n)))
+    SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
+        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
+                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
+                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
              || format(E'CREATE TRIGGER "!rowhook_row" AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
-                       (SELECT string_agg(upper(e), ' OR ') FROM unnest((c).events) AS e WHERE e <> 'truncate'), (c).table_name, (c).id)
+                       upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
     || coalesce((SELECT string_agg(
-            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op))
+            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op))
             || format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
                       op, upper(op), (c).table_name,
                       CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
                               WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
                               WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
-          FROM unnest((c).events) WITH ORDINALITY AS o (op, n)
+          FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
          WHERE op = 'truncate' OR (c).mode = 'statement'), '')
     || CASE WHEN (c).paused THEN coalesce((SELECT string_agg(format(E'ALTER TABLE %s DISABLE TRIGGER %s;\n', (c).table_name, t), '')
           FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
+      FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
 $$;
 
-COMMENT ON FUNCTION rowhook.capture_ddl(c rowhook.capture) IS 'The SQL that installs a capture';
+COMMENT ON FUNCTION rowhook.capture_ddl(c rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';
 
 CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean
     LANGUAGE sql STABLE
@@ -332,6 +365,7 @@ CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean
                AND (t.tgenabled = 'D') = (c).paused
                AND pg_get_userbyid(p.proowner) = rowhook.capture_owner())
            = cardinality(rowhook.trigger_names(c))
+       AND rowhook.grants_sql(c) = ''
 $$;
 
 COMMENT ON FUNCTION rowhook.capture_is_whole(c rowhook.capture) IS 'Whether a capture''s triggers are in place';
@@ -367,7 +401,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.capture_owner() IS 'Which role capture functions belong to';
 
-CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean) RETURNS rowhook.capture
+CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb) RETURNS rowhook.capture
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -402,13 +436,21 @@ BEGIN
         SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
     _plan.on_error := coalesce(capture_plan.on_error, _was.on_error, 'abort');
     _plan.paused := coalesce(capture_plan.paused, _was.paused, false);
+    _plan.redact := nullif(coalesce(capture_plan.redact, _was.redact), '{}');
+    _plan.max_size := nullif(coalesce(capture_plan.max_size, _was.max_size), 0);
+    _plan.enrich := nullif(coalesce(capture_plan.enrich, _was.enrich), '{}');
 
     PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
     PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
     PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
     PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    PERFORM rowhook.check_redact(_plan);
+    PERFORM rowhook.check_enrich(_plan);
+    IF _plan.max_size < 0 THEN
+        PERFORM rowhook.refuse(format('max_size: %s is not a number of bytes', _plan.max_size), 'Give how large an event''s JSON may be, e.g. 65536; 0: any size');
+    END IF;
     SELECT e INTO _bad FROM unnest(_plan.events) AS e WHERE e <> ALL ('{insert,update,delete,truncate}'::text[]);
-    IF FOUND OR cardinality(_plan.events) = 0 THEN
+    IF FOUND OR _plan.events = '{}' AND rowhook.operations(_plan) = '{}' THEN  -- with rules it may be none
         PERFORM rowhook.refuse(format('events: "%s" is not an operation', coalesce(_bad, '')), 'Give some of: insert, update, delete, truncate');
     END IF;
     IF _plan.on_error NOT IN ('abort', 'record') THEN
@@ -424,17 +466,17 @@ BEGIN
     _plan.events := ARRAY(SELECT e FROM unnest('{insert,update,delete,truncate}'::text[]) AS e WHERE e = ANY (_plan.events));
     IF (SELECT c.relkind FROM pg_class AS c WHERE c.oid = _plan.table_name) = 'f' THEN
         _plan.events := array_remove(_plan.events, 'truncate');
-        IF cardinality(_plan.events) = 0 THEN
+        IF rowhook.operations(_plan) = '{}' THEN
             PERFORM rowhook.refuse('events: a foreign table''s truncate cannot be captured', 'Give some of: insert, update, delete');
         END IF;
     END IF;
     _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
-    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^DROP [^\n]*\n', '', 'gn'));
+    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^(DROP|GRANT) [^\n]*\n', '', 'gn'));
     RETURN _plan;
 END
 $_$;
 
-COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
+COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
 
 CREATE FUNCTION rowhook.capture_probe() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -480,6 +522,23 @@ $$;
 
 COMMENT ON FUNCTION rowhook.changed(old_row json, new_row json) IS 'Old values of the columns that differ';
 
+CREATE FUNCTION rowhook.changed_columns(old_row json, new_row json) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- Rows of one table have the same keys in the same order.
+    RETURN ARRAY(SELECT z.key
+                   FROM ROWS FROM (json_each(changed_columns.old_row), json_each(changed_columns.new_row)) AS z (key, was, same_key, becomes)
+                  WHERE z.was::text IS DISTINCT FROM z.becomes::text);
+EXCEPTION WHEN untranslatable_character OR invalid_text_representation THEN
+    -- Column type json may hold escapes that no text can.
+    RETURN rowhook.changed_columns(rowhook.readable(changed_columns.old_row), rowhook.readable(changed_columns.new_row));
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.changed_columns(old_row json, new_row json) IS 'Names of the columns that differ';
+
 CREATE FUNCTION rowhook.check_columns(source regclass, option text, given text[]) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -498,6 +557,156 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.check_columns(source regclass, option text, given text[]) IS 'Refuse columns that the table does not have';
+
+CREATE FUNCTION rowhook.check_enrich(c rowhook.capture) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _name  text;
+    _path  text;
+    _found record;
+BEGIN
+    IF c.enrich IS NULL THEN
+        RETURN;
+    ELSIF jsonb_typeof(c.enrich) <> 'object' THEN
+        PERFORM rowhook.refuse('enrich is not a JSON object', 'Give names, and where their values are: {"category_name": "category_id.name"}');
+    END IF;
+    FOR _name, _path IN SELECT * FROM jsonb_each_text(c.enrich) LOOP
+        IF _path IS NULL OR _path !~ '^[^.]+\.[^.]+$' THEN
+            PERFORM rowhook.refuse(format('enrich: "%s" does not say where "%s" is', _path, _name), 'Give COLUMN.COLUMN: a foreign key, and a column of the row that it leads to');
+        END IF;
+        PERFORM rowhook.check_columns(c.table_name, 'enrich', ARRAY[split_part(_path, '.', 1)]);
+        IF _name = ANY (rowhook.columns_of(c.table_name)) THEN
+            PERFORM rowhook.refuse(format('enrich: table %s has a column "%s" itself', rowhook.table_label(c.table_name), _name), 'Choose another name');
+        END IF;
+        SELECT e.* INTO _found FROM rowhook.enrichments(c) AS e WHERE e.name = _name;
+        IF NOT FOUND THEN
+            PERFORM rowhook.refuse(format('enrich: column "%s" of table %s is no foreign key by itself', split_part(_path, '.', 1), rowhook.table_label(c.table_name)),
+                                   'Name a column that REFERENCES one of another table');
+        END IF;
+        PERFORM rowhook.check_columns(_found.far, 'enrich', ARRAY[_found.far_column]);
+    END LOOP;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.check_enrich(c rowhook.capture) IS 'Refuse further values that no foreign key leads to';
+
+CREATE FUNCTION rowhook.check_expression(option text, given text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _frame text;
+BEGIN
+    -- One expression and nothing more: only such a text is whole within either kind of brackets. Parsed as functions' bodies, which
+    -- nobody calls.
+    FOREACH _frame IN ARRAY ARRAY[E'(%s\n)', E'ARRAY[%s\n]'] LOOP
+        BEGIN
+            EXECUTE format('CREATE FUNCTION rowhook.%I() RETURNS void LANGUAGE plpgsql AS %L', 'expression_' || pg_backend_pid(),
+                           format('BEGIN PERFORM %s; END', format(_frame, check_expression.given)));
+            RAISE EXCEPTION USING ERRCODE = 'RH003';
+        EXCEPTION
+            WHEN SQLSTATE 'RH003' THEN NULL;
+            WHEN syntax_error THEN
+                PERFORM rowhook.refuse(format('%s: it is not an expression of SQL (%s)', check_expression.option, SQLERRM),
+                                       'Give a condition, e.g. new.amount > 1000');
+        END;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_expression(option text, given text) IS 'Refuse what is not one expression';
+
+CREATE FUNCTION rowhook.check_predicate(source regclass, op text, predicate text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _tree    text;
+    _changed boolean := false;
+    _bad     text;
+BEGIN
+    PERFORM rowhook.check_expression('predicate', check_predicate.predicate);
+    BEGIN
+        BEGIN
+            _tree := rowhook.predicate_tree(check_predicate.source, check_predicate.op, check_predicate.predicate, false);
+        EXCEPTION WHEN undefined_column THEN
+            _changed := check_predicate.op = 'update';
+            _tree := rowhook.predicate_tree(check_predicate.source, check_predicate.op, check_predicate.predicate, _changed);
+        END;
+    EXCEPTION WHEN OTHERS THEN
+        IF SQLSTATE !~ '^(42|22|0A|23)' OR SQLSTATE = '42501' THEN
+            RAISE;
+        END IF;
+        PERFORM rowhook.refuse('predicate: ' || SQLERRM, format('It sees %s; functions and types outside pg_catalog need their schema',
+            CASE check_predicate.op WHEN 'insert' THEN 'new.COLUMN' WHEN 'delete' THEN 'old.COLUMN'
+                                    ELSE 'old.COLUMN, new.COLUMN and changed, the names of the columns that changed' END));
+    END;
+    IF (SELECT count(*) FROM regexp_matches(_tree, ':rtekind 0 ', 'g'))
+       > (SELECT count(*) FROM regexp_matches(rowhook.predicate_tree(check_predicate.source, check_predicate.op, 'true', _changed), ':rtekind 0 ', 'g')) THEN
+        PERFORM rowhook.refuse('predicate: it reads a table', 'It may look at the row''s old and new values only');
+    END IF;
+    SELECT p.oid::regprocedure::text INTO _bad
+      FROM pg_proc AS p
+     WHERE p.provolatile = 'v'
+       AND p.oid IN (SELECT m[2]::oid FROM regexp_matches(_tree, ':(funcid|opfuncid|aggfnoid|winfnoid) (\d+)', 'g') AS m
+                     UNION SELECT o.oprcode FROM regexp_matches(_tree, ':opno (\d+)', 'g') AS m JOIN pg_operator AS o ON o.oid = m[1]::oid)
+     LIMIT 1;
+    IF FOUND THEN
+        PERFORM rowhook.refuse(format('predicate: %s is volatile: it may write, or say another thing each time', _bad),
+                               'Call functions that are STABLE or IMMUTABLE, e.g. now() for clock_timestamp()');
+    END IF;
+    RETURN _changed;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_predicate(source regclass, op text, predicate text) IS 'Refuse a predicate that is none; whether it asks which columns changed';
+
+CREATE FUNCTION rowhook.check_redact(c rowhook.capture) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _column text;
+    _method text;
+BEGIN
+    IF c.redact IS NULL THEN
+        RETURN;
+    ELSIF jsonb_typeof(c.redact) <> 'object' THEN
+        PERFORM rowhook.refuse('redact is not a JSON object', 'Give columns and how: {"email": "sha256", "card": "last4", "phone": "mask"}');
+    END IF;
+    PERFORM rowhook.check_columns(c.table_name, 'redact', ARRAY(SELECT jsonb_object_keys(c.redact)));
+    FOR _column, _method IN SELECT * FROM jsonb_each_text(c.redact) LOOP
+        IF _method IS NULL OR _method NOT IN ('sha256', 'mask', 'last4') THEN
+            PERFORM rowhook.refuse(format('redact: "%s" is no way to make column "%s" unreadable', _method, _column), 'Give sha256, mask or last4');
+        ELSIF _column = ANY (c.key || c.tenant) THEN
+            -- It would be in the event all the same.
+            PERFORM rowhook.refuse(format('redact: column "%s" is the row key''s or the tenant''s, which events need as it is', _column),
+                                   'Choose another key or tenant, or leave the column out of redact');
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_redact(c rowhook.capture) IS 'Refuse what can''t be redacted';
+
+CREATE FUNCTION rowhook.check_rule(type text, op text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+BEGIN
+    IF check_rule.type IS NULL OR check_rule.type !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
+        PERFORM rowhook.refuse(format('type: "%s" is not an event type', check_rule.type), 'Use letters, digits, _ and -, with dots between: bill.paid');
+    ELSIF NOT EXISTS (SELECT FROM rowhook.pattern_candidates(check_rule.type) AS p WHERE p = '*') THEN
+        PERFORM rowhook.refuse(format('type: "%s" is one of Rowhook''s own', check_rule.type), 'Choose another name');
+    ELSIF check_rule.op IS NULL OR check_rule.op NOT IN ('insert', 'update', 'delete') THEN
+        PERFORM rowhook.refuse(format('op: "%s" is not an operation that a rule can have', check_rule.op), 'Give one of: insert, update, delete');
+    END IF;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.check_rule(type text, op text) IS 'Refuse a rule''s type or operation';
 
 CREATE FUNCTION rowhook.check_source(source regclass) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -534,6 +743,10 @@ DECLARE
     _label text := rowhook.table_label(c.table_name);
     _cast  record;
 BEGIN
+    IF c.events = '{}' THEN
+        PERFORM rowhook.refuse(format('only rules make events of table %s: they don''t tell of every row', _label),
+            format('Capture its rows: rowhook capture %s --events insert,update,delete,truncate', _label));
+    END IF;
     IF cardinality(c.key) = 0 THEN
         PERFORM rowhook.refuse(format('table %s has no row key: its rows can''t be told apart', _label),
             format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _label));
@@ -612,6 +825,49 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) IS 'Where an event and its row differ';
 
+CREATE FUNCTION rowhook.cost(c rowhook.capture, most integer DEFAULT 1000, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) RETURNS SETOF record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    _column     text := (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = c.table_name AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum LIMIT 1);
+    _statements text[] := ARRAY['INSERT INTO pg_temp.rowhook_copy SELECT * FROM pg_temp.rowhook_rows',
+                                format('UPDATE pg_temp.rowhook_copy SET %1$I = %1$I', _column), 'DELETE FROM pg_temp.rowhook_copy'];
+    _copy       rowhook.capture := c;
+    _rows       bigint;
+    _bare       double precision[];
+    _captured   double precision[];
+BEGIN
+    -- On a copy without indexes, by the functions that would be installed, which belong to whom they would; then all is undone. Each
+    -- operation is one statement on all rows. The update changes no value: it shows what looking for changes and rules cost.
+    BEGIN
+        EXECUTE format('CREATE TEMP TABLE rowhook_rows AS SELECT * FROM %s LIMIT %s', c.table_name, most);
+        GET DIAGNOSTICS _rows = ROW_COUNT;
+        IF _rows > 0 THEN
+            CREATE TEMP TABLE rowhook_copy (LIKE pg_temp.rowhook_rows);
+            _bare := rowhook.timed(_statements);
+            _copy.id := nextval(pg_get_serial_sequence('rowhook.capture', 'id'));
+            _copy.table_name := 'pg_temp.rowhook_copy'::regclass;
+            INSERT INTO rowhook.rule (table_name, type, op, predicate, uses_changed)
+            SELECT _copy.table_name, r.type, r.op, r.predicate, r.uses_changed FROM rowhook.rule AS r WHERE r.table_name = c.table_name ORDER BY r.id;
+            EXECUTE rowhook.capture_ddl(_copy);
+            _captured := rowhook.timed(_statements);
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = 'RH003';
+    EXCEPTION
+        WHEN SQLSTATE 'RH003' THEN NULL;
+        WHEN insufficient_privilege THEN RETURN;  -- not a row may be read, or none be hidden
+    END;
+    RETURN QUERY SELECT o.op, _rows, round((_bare[o.n] / _rows)::numeric, 2), round((_captured[o.n] / _rows)::numeric, 2)
+                   FROM unnest('{insert,update,delete}'::text[]) WITH ORDINALITY AS o (op, n)
+                  WHERE _rows > 0 AND o.op = ANY (rowhook.operations(c));
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.cost(c rowhook.capture, most integer, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) IS 'Microseconds per row of each operation, without and with a capture as planned; measured in a transaction that is undone';
+
 CREATE FUNCTION rowhook.drop_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -638,8 +894,8 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM rowhook.pattern_candidates(emit.type) AS p WHERE p = '*') THEN
         PERFORM rowhook.refuse(format('type: "%s" is one of Rowhook''s own', emit.type), 'Choose another name');
     END IF;
-    INSERT INTO rowhook.event (op, type, row_key, tenant, data)
-    VALUES ('emit', emit.type, emit.key, emit.tenant, emit.data)
+    INSERT INTO rowhook.event (op, type, row_key, tenant, data, context)
+    VALUES ('emit', emit.type, emit.key, emit.tenant, emit.data, rowhook.session_context())
     RETURNING rowhook.public_id('evt', occurred_at, id, slot) INTO _id;
     PERFORM rowhook.ring();
     RETURN _id;
@@ -686,6 +942,45 @@ END
 $_$;
 
 COMMENT ON FUNCTION rowhook.empty_slot(slot integer, patience interval) IS 'Empty a slot that was swept: emptied; late: it holds what was not seen, and is to be swept anew; unswept';
+
+CREATE FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near text, OUT far regclass, OUT far_key text, OUT far_column text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT DISTINCT ON (e.key) e.key, n.attname::text, f.confrelid::regclass, k.attname::text, split_part(e.value, '.', 2)
+      FROM jsonb_each_text((c).enrich) AS e
+      JOIN pg_attribute AS n ON n.attrelid = (c).table_name AND n.attname = split_part(e.value, '.', 1)
+      JOIN pg_constraint AS f ON f.conrelid = n.attrelid AND f.contype = 'f' AND f.conkey = ARRAY[n.attnum]
+      JOIN pg_attribute AS k ON k.attrelid = f.confrelid AND k.attnum = f.confkey[1]
+     ORDER BY e.key, f.conname
+$$;
+
+COMMENT ON FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near text, OUT far regclass, OUT far_key text, OUT far_column text) IS 'Where a capture''s further values are found: the row that a foreign key leads to';
+
+CREATE FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key text, tenant text, data text, keys text, source text, previous text DEFAULT 'NULL'::text, moved text DEFAULT 'false'::text, old_keys text DEFAULT 'NULL'::text, condition text DEFAULT ''::text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- All but "source" and "condition" are expressions of one event. Where there is a limit of size, data and previous are computed
+    -- once and measured.
+    SELECT format($sql$
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, context, looped, op, type, table_name, row_key, tenant, moved, data, previous%s)
+    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, rowhook_now.context,
+           CASE WHEN rowhook_now.chain IS NOT NULL THEN rowhook.loops(rowhook_now.chain, %s, %5$L, (%6$s)::text) END,
+           %4$s, %2$s, %5$L, %6$s, %7$s, %8$s, %9$s%3$s%10$s;$sql$,
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE ', truncated' END,
+        event_sql.type, event_sql.source, event_sql.op, rowhook.table_label((c).table_name), event_sql.row_key, event_sql.tenant, event_sql.moved,
+        CASE WHEN (c).max_size IS NULL THEN event_sql.data || ', ' || event_sql.previous
+             ELSE format('CASE WHEN rowhook_size.big THEN %s ELSE rowhook_size.data END, CASE WHEN rowhook_size.big THEN %s ELSE rowhook_size.previous END, nullif(rowhook_size.big, false)',
+                         event_sql.keys, event_sql.old_keys) END,
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE format($sql$
+     %s (SELECT v.data, v.previous, octet_length(v.data::text) + coalesce(octet_length(v.previous::text), 0) > %s AS big
+           FROM (SELECT %s AS data, (%s)::json AS previous OFFSET 0) AS v OFFSET 0) AS rowhook_size$sql$,
+             CASE event_sql.source WHEN '' THEN 'FROM' ELSE 'CROSS JOIN LATERAL' END, (c).max_size, event_sql.data, event_sql.previous) END
+        || event_sql.condition)
+$_$;
+
+COMMENT ON FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key text, tenant text, data text, keys text, source text, previous text, moved text, old_keys text, condition text) IS 'An INSERT of events';
 
 CREATE FUNCTION rowhook.filter_document(type text, data json, previous json, context json DEFAULT NULL::json) RETURNS jsonb
     LANGUAGE plpgsql STABLE
@@ -824,49 +1119,45 @@ $$;
 
 COMMENT ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) IS 'Dispatch: fewer events at once, please; where there is one only, it fails';
 
-CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) RETURNS text
+CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     -- Time and slot once for all rows, where the columns' own defaults would be computed for each; named by their block, as a
     -- captured column may be called "at". The transaction's id is left to its default: a statement that changes no row takes none.
-    -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
-    -- write 2 microseconds and the test none.
+    -- What the session says of itself is looked for once a statement, all of it in one expression: it costs each write that says
+    -- nothing half a microsecond.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
-$sql$, function_sql.name,
-       CASE (c).on_error WHEN 'abort' THEN format($sql$%s
-BEGIN%s%s
-    RETURN NULL;
-END
-$sql$, t.declarations, function_sql.body, t.test) ELSE format($sql$%s
-BEGIN
-    BEGIN%s%s
-    EXCEPTION WHEN OTHERS THEN
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, SQLERRM);
-    END;
-    RETURN NULL;
-END
-$sql$, t.declarations, function_sql.body, t.test, rowhook.table_label((c).table_name)) END,
-       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
-      FROM (SELECT $sql$
+$sql$, function_sql.name, format($sql$%s
 <<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
     slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0);
+    context json;
+    chain   text;
     _now   double precision;
-    _armed bigint;$sql$, $sql$
-    IF FOUND THEN
-        _now := date_part('epoch', clock_timestamp()) * 1000;
-        _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
-        IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
-    END IF;$sql$) AS t (declarations, test)
+    _armed bigint;%s
+BEGIN
+    IF concat(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
+              current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
+        IF rowhook.skips() THEN RETURN NULL; END IF;
+        context := rowhook.session_context();
+        chain := context ->> 'correlation_id';
+    END IF;%s
+    RETURN NULL;
+END
+$sql$, CASE function_sql.rules WHEN '' THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
+       CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
+           || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
+       rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
+       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
 $_$;
 
-COMMENT ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) IS 'CREATE FUNCTION of a trigger function';
+COMMENT ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) IS 'CREATE FUNCTION of a trigger function';
 
 CREATE FUNCTION rowhook.give_to_capture_owner(signature text) RETURNS void
     LANGUAGE plpgsql
@@ -953,7 +1244,14 @@ BEGIN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
         GRANT INSERT ON rowhook.event, rowhook.capture_failure TO rowhook_capture;
         GRANT SELECT ON SEQUENCE rowhook.doorbell, rowhook.present_slot TO rowhook_capture;
-        GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json) TO rowhook_capture;
+        GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json), rowhook.changed_columns(json, json), rowhook.readable(json)
+            TO rowhook_capture;
+        -- Made by a later migration, which calls this again.
+        IF to_regclass('rowhook.chain') IS NOT NULL THEN
+            GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.chain TO rowhook_capture;
+            GRANT EXECUTE ON FUNCTION rowhook.session_context(), rowhook.skips(), rowhook.loop_limit(), rowhook.loops(text, text, text, text)
+                TO rowhook_capture;
+        END IF;
     END IF;
     IF to_regrole('rowhook_relay') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
@@ -969,7 +1267,7 @@ BEGIN
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
         GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
         -- The API's catalog of event types, and what it is asked to emit.
-        GRANT SELECT ON rowhook.capture TO rowhook_relay;
+        GRANT SELECT ON rowhook.capture, rowhook.rule TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
             rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
@@ -978,7 +1276,13 @@ BEGIN
         IF to_regclass('rowhook.ring') IS NOT NULL THEN
             PERFORM rowhook.grant_retention();
         END IF;
+        IF to_regclass('rowhook.chain') IS NOT NULL THEN  -- emit() asks what the session says
+            GRANT EXECUTE ON FUNCTION rowhook.session_context() TO rowhook_relay;
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
+    END IF;
+    IF to_regrole('rowhook_skip') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA rowhook TO rowhook_skip;  -- so that it stays while any database of the cluster has it
     END IF;
     IF to_regrole('rowhook_reader') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
@@ -993,16 +1297,33 @@ $$;
 
 COMMENT ON FUNCTION rowhook.grant_to_roles() IS 'Every right that the three roles have in this database';
 
+CREATE FUNCTION rowhook.grants_sql(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- What the owner of the capture's functions needs to find them: SELECT on two columns, and no more.
+    SELECT coalesce(string_agg(DISTINCT g.statement, ''), '')
+      FROM rowhook.enrichments(c) AS e
+      JOIN pg_class AS t ON t.oid = e.far
+     CROSS JOIN LATERAL (VALUES
+        (format(E'GRANT USAGE ON SCHEMA %s TO %I;\n', t.relnamespace::regnamespace, rowhook.capture_owner()),
+         has_schema_privilege(rowhook.capture_owner(), t.relnamespace, 'USAGE')),
+        (format(E'GRANT SELECT (%I, %I) ON %s TO %I;\n', e.far_key, e.far_column, e.far, rowhook.capture_owner()),
+         has_column_privilege(rowhook.capture_owner(), e.far, e.far_key, 'SELECT') AND has_column_privilege(rowhook.capture_owner(), e.far, e.far_column, 'SELECT')))
+        AS g (statement, granted)
+     WHERE NOT g.granted
+$$;
+
+COMMENT ON FUNCTION rowhook.grants_sql(c rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
+
 CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data)
-    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
-        rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant),
-        rowhook.payload_sql(insert_sql.row_name, rowhook.captured_columns(c)), insert_sql.source)
-$_$;
+    AS $$
+    SELECT rowhook.event_sql(c, quote_literal(insert_sql.op), quote_literal((c).type_prefix || '.' || insert_sql.past),
+        rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant), rowhook.payload_sql(c, insert_sql.row_name),
+        rowhook.key_payload_sql(c, insert_sql.row_name), insert_sql.source)
+$$;
 
 COMMENT ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) IS 'The INSERT that captures inserted or deleted rows';
 
@@ -1091,6 +1412,17 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.key_of(parts text[], types regtype[]) IS 'A row key from its parts';
 
+CREATE FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT coalesce((SELECT format('(SELECT row_to_json(_k.*) FROM (SELECT %s) AS _k)', string_agg(format('%s.%I', key_payload_sql.row_name, u.col), ', ' ORDER BY u.n))
+                       FROM unnest((c).key) WITH ORDINALITY AS u (col, n)
+                      WHERE u.col = ANY (coalesce(rowhook.captured_columns(c), (c).key)) HAVING count(*) > 0), $sql$'{}'::json$sql$)
+$_$;
+
+COMMENT ON FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) IS 'SQL expression of an event''s data where its row is too large';
+
 CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1134,6 +1466,41 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) IS 'From where on its events tell of a table, whether of every row, and which rows they should know';
+
+CREATE FUNCTION rowhook.loop_limit() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT CASE WHEN current_setting('rowhook.loop_limit', true) ~ '^[0-9]{1,6}$' THEN current_setting('rowhook.loop_limit', true)::integer ELSE 20 END
+$_$;
+
+COMMENT ON FUNCTION rowhook.loop_limit() IS 'How often a chain may come by a row: rowhook.loop_limit of the database, 20 otherwise';
+
+CREATE FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _seen integer;
+BEGIN
+    IF loops.row_key IS NULL OR length(loops.row_key) > 1000 THEN
+        RETURN NULL;
+    END IF;
+    -- The writer holds the row's own lock: whoever waits here would have waited there.
+    INSERT INTO rowhook.chain AS c (correlation_id, type, table_name, row_key) VALUES (left(loops.chain, 200), loops.type, loops.table_name, loops.row_key)
+    ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET seen = c.seen + 1, last_at = clock_timestamp()
+    RETURNING c.seen INTO _seen;
+    -- Each new one takes two old ones away, so that they are never many; not where a row that went meanwhile would be an error.
+    IF _seen = 1 AND current_setting('transaction_isolation') = 'read committed' THEN
+        DELETE FROM rowhook.chain AS c WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM rowhook.chain AS o WHERE o.last_at < clock_timestamp() - interval '1 day' ORDER BY o.last_at LIMIT 2 FOR UPDATE SKIP LOCKED));
+    END IF;
+    RETURN CASE WHEN _seen > rowhook.loop_limit() THEN true END;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) IS 'Count an event of a chain; true: the same row and type came by too often, null: not yet';
 
 CREATE FUNCTION rowhook.make_role(name text, otherwise text) RETURNS void
     LANGUAGE plpgsql
@@ -1193,6 +1560,16 @@ $$;
 
 COMMENT ON FUNCTION rowhook.mark_horizon_of_deleted() IS 'Trigger function of rowhook.event and its slots: remember what a DELETE removes; a move is none';
 
+CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT format('(SELECT row_number() OVER () AS rowhook_i, rowhook_%1$s AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
+                  numbered_sql.side)
+$_$;
+
+COMMENT ON FUNCTION rowhook.numbered_sql(side text) IS 'Old or new rows of an update, by their columns and numbered';
+
 CREATE FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1215,6 +1592,16 @@ $$;
 
 COMMENT ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) IS 'The key that an update took from its row, if it did';
 
+CREATE FUNCTION rowhook.operations(c rowhook.capture) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT ARRAY(SELECT o FROM unnest('{insert,update,delete,truncate}'::text[]) AS o
+                  WHERE o = ANY ((c).events) OR EXISTS (SELECT FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = o))
+$$;
+
+COMMENT ON FUNCTION rowhook.operations(c rowhook.capture) IS 'Operations that a capture or one of its table''s rules makes events of';
+
 CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -1231,19 +1618,50 @@ END;
 
 COMMENT ON FUNCTION rowhook.pattern_candidates(type text) IS 'The patterns that match an event type';
 
-CREATE FUNCTION rowhook.payload_sql(row_name text, columns text[]) RETURNS text
-    LANGUAGE sql IMMUTABLE
+CREATE FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text DEFAULT '*'::text) RETURNS text
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
     -- ".*" is the whole row even where a column has the row's name.
-    SELECT CASE WHEN payload_sql.columns IS NULL THEN format('row_to_json(%s.*)', payload_sql.row_name)
-                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)',
-                            (SELECT string_agg(format('%s.%I', payload_sql.row_name, c), ', ' ORDER BY n)
-                               FROM unnest(payload_sql.columns) WITH ORDINALITY AS u (c, n))) END
+    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL
+                THEN format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole)
+                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)', concat_ws(', ',
+                    (SELECT string_agg(CASE WHEN (c).redact ? u.col
+                                THEN rowhook.redacted_sql(format('%s.%I::text', payload_sql.row_name, u.col), (c).redact ->> u.col) || format(' AS %I', u.col)
+                                ELSE format('%s.%I', payload_sql.row_name, u.col) END, ', ' ORDER BY u.n)
+                       FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
+                    (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
+                                              e.far_column, e.far, e.far_key, payload_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
+                       FROM rowhook.enrichments(c) AS e))) END
 $$;
 
-COMMENT ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) IS 'SQL expression of an event''s data';
+COMMENT ON FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text) IS 'SQL expression of an event''s data; whole: what stands for the whole row';
+
+CREATE FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _view text := 'predicate_' || pg_backend_pid();
+    _tree text;
+BEGIN
+    -- What Postgres understands of it, in the same place of the same kind of statement: a view, which is undone at once. The other row
+    -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them.
+    BEGIN
+        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s, (SELECT * FROM %2$s) AS %4$s%5$s WHERE (%6$s\n)',
+            _view, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
+            CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END,
+            CASE WHEN predicate_tree.with_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END, predicate_tree.predicate);
+        SELECT r.ev_action::text INTO _tree FROM pg_rewrite AS r WHERE r.ev_class = to_regclass('rowhook.' || _view);
+        RAISE EXCEPTION USING ERRCODE = 'RH003';
+    EXCEPTION WHEN SQLSTATE 'RH003' THEN
+        RETURN _tree;
+    END;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) IS 'A predicate as Postgres parsed it';
 
 CREATE FUNCTION rowhook.present_slot() RETURNS smallint
     LANGUAGE sql
@@ -1297,6 +1715,19 @@ $$;
 
 COMMENT ON FUNCTION rowhook.readable(odd json) IS 'Json without the escapes that can''t be text';
 
+CREATE FUNCTION rowhook.redacted_sql(value text, method text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- "value" is SQL of a text. A mask says nothing of its length; of a short value even the last four would say too much.
+    SELECT CASE redacted_sql.method
+           WHEN 'sha256' THEN format('encode(sha256(convert_to(%s, %L)), %L)', redacted_sql.value, 'UTF8', 'hex')
+           WHEN 'mask' THEN format('CASE WHEN %s IS NOT NULL THEN %L END', redacted_sql.value, '****')
+           WHEN 'last4' THEN format('CASE WHEN length(%1$s) >= 8 THEN %2$L || right(%1$s, 4) WHEN %1$s IS NOT NULL THEN %2$L END', redacted_sql.value, '****') END
+$_$;
+
+COMMENT ON FUNCTION rowhook.redacted_sql(value text, method text) IS 'SQL expression of a value made unreadable';
+
 CREATE FUNCTION rowhook.refuse(message text, hint text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1310,6 +1741,31 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.refuse(message text, hint text) IS 'A user''s mistake: error RH001 with what was given and what would be right';
+
+CREATE FUNCTION rowhook.revoke_enrichments(was rowhook.capture, becomes rowhook.capture) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _surplus record;
+BEGIN
+    -- Columns that a capture read and none reads any more. (The recipe finmind has rights of its own on its expenses.)
+    FOR _surplus IN
+        SELECT e.far, col.name FROM rowhook.enrichments(was) AS e CROSS JOIN LATERAL (VALUES (e.far_key), (e.far_column)) AS col (name)
+        EXCEPT
+        SELECT e.far, col.name
+          FROM (SELECT b.* FROM (SELECT (becomes).*) AS b UNION ALL SELECT c.* FROM rowhook.capture AS c WHERE c.id IS DISTINCT FROM was.id) AS c
+         CROSS JOIN LATERAL rowhook.enrichments(c.*::rowhook.capture) AS e CROSS JOIN LATERAL (VALUES (e.far_key), (e.far_column)) AS col (name)
+    LOOP
+        IF rowhook.capture_owner() <> current_user
+           AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = _surplus.far AND t.tgname = '!rowhook_budget_insert') THEN
+            EXECUTE format('REVOKE SELECT (%I) ON %s FROM %I', _surplus.name, _surplus.far, rowhook.capture_owner());
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.revoke_enrichments(was rowhook.capture, becomes rowhook.capture) IS 'Take back rights that were given for further values';
 
 CREATE FUNCTION rowhook.ring() RETURNS void
     LANGUAGE plpgsql
@@ -1330,6 +1786,184 @@ $$;
 
 COMMENT ON FUNCTION rowhook.ring() IS 'Wake the dispatcher, if it asked for it; call after the events were inserted';
 
+CREATE FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text DEFAULT NULL::text, tenant text DEFAULT NULL::text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _plan     record;
+    _captured text;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
+    SELECT p.result, (p.capture).events, (p.capture).tenant INTO _plan
+      FROM rowhook.rule_plan(rule.type, rule.on_table, rule.op, rule.predicate, rule.description, rule.tenant) AS p;
+    _captured := rowhook.capture(rule.on_table, tenant => _plan.tenant, events => _plan.events);
+    RETURN CASE WHEN _plan.result = 'unchanged' AND _captured <> 'unchanged' THEN 'changed' ELSE _plan.result END;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text, tenant text) IS 'Make events of a type whenever a predicate holds for a row that is written; returns installed, changed or unchanged';
+
+CREATE FUNCTION rowhook.rule_plan(type text, on_table regclass, op text, predicate text, description text DEFAULT NULL::text, tenant text DEFAULT NULL::text, OUT result text, OUT capture rowhook.capture, OUT sql text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _was  rowhook.rule;
+    _uses boolean;
+BEGIN
+    PERFORM rowhook.check_rule(rule_plan.type, rule_plan.op);
+    IF rule_plan.on_table IS NULL THEN
+        PERFORM rowhook.refuse('on_table is null', 'Name an existing table, e.g. on_table => ''bills''');
+    END IF;
+    PERFORM rowhook.check_source(rule_plan.on_table);
+    _uses := rowhook.check_predicate(rule_plan.on_table, rule_plan.op, rule_plan.predicate);
+    SELECT r.* INTO _was FROM rowhook.rule AS r WHERE r.table_name = rule_plan.on_table AND r.type = rule_plan.type;
+    result := CASE WHEN _was.id IS NULL THEN 'installed'
+                   WHEN (_was.op, _was.predicate) IS DISTINCT FROM (rule_plan.op, rule_plan.predicate)
+                     OR coalesce(rule_plan.description, _was.description) IS DISTINCT FROM _was.description THEN 'changed' ELSE 'unchanged' END;
+    INSERT INTO rowhook.rule AS r (table_name, type, op, predicate, description, uses_changed)
+    VALUES (rule_plan.on_table, rule_plan.type, rule_plan.op, rule_plan.predicate, nullif(rule_plan.description, ''), _uses)
+    ON CONFLICT ON CONSTRAINT rule_once_per_table DO UPDATE
+       SET op = excluded.op, predicate = excluded.predicate, uses_changed = excluded.uses_changed, defined_at = clock_timestamp(),
+           description = nullif(coalesce(rule_plan.description, r.description), '')
+     WHERE rule_plan.result <> 'unchanged';
+    -- Tenant and key are its capture's. A table that has none gets one without events of its own.
+    capture := rowhook.capture_plan(rule_plan.on_table, tenant => rule_plan.tenant,
+        events => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = rule_plan.on_table) THEN '{}'::text[] END);
+    sql := rowhook.capture_ddl(capture);  -- here, where the rule is seen
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.rule_plan(type text, on_table regclass, op text, predicate text, description text, tenant text, OUT result text, OUT capture rowhook.capture, OUT sql text) IS 'Define a rule without installing it: what its table''s capture becomes, all checked, and the SQL of that';
+
+CREATE TABLE rowhook.rule (
+    id integer NOT NULL,
+    table_name regclass NOT NULL,
+    defined_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    type text NOT NULL,
+    op text NOT NULL,
+    predicate text NOT NULL,
+    description text,
+    uses_changed boolean NOT NULL,
+    CONSTRAINT op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text])))
+);
+
+COMMENT ON TABLE rowhook.rule IS 'Named events: rows of a table for which a predicate holds when they are written';
+
+COMMENT ON COLUMN rowhook.rule.id IS 'Internal id; rules of a table make their events in this order';
+
+COMMENT ON COLUMN rowhook.rule.table_name IS 'The table, which has a capture; follows renames';
+
+COMMENT ON COLUMN rowhook.rule.defined_at IS 'When it was defined, or last changed';
+
+COMMENT ON COLUMN rowhook.rule.type IS 'Event type, e.g. bill.paid';
+
+COMMENT ON COLUMN rowhook.rule.op IS 'The operation: insert, update or delete';
+
+COMMENT ON COLUMN rowhook.rule.predicate IS 'SQL over old, new and changed';
+
+COMMENT ON COLUMN rowhook.rule.description IS 'What it is for, in words';
+
+COMMENT ON COLUMN rowhook.rule.uses_changed IS 'Whether it asks which columns changed: only then are they found out';
+
+CREATE FUNCTION rowhook.rule_problem(r rowhook.rule) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM rowhook.check_predicate((r).table_name, (r).op, (r).predicate);
+    RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'RH001' THEN
+    RETURN SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.rule_problem(r rowhook.rule) IS 'Why a rule would be refused today: its table has changed';
+
+CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment.
+    SELECT CASE (c).on_error WHEN 'record' THEN format(E'\n    _rule := %L;', (r).type) ELSE '' END
+        || rowhook.event_sql(c, $sql$'rule'$sql$, quote_literal((r).type), rowhook.key_sql(n.name, (c).key), rowhook.tenant_sql(n.name, (c).tenant),
+            rowhook.payload_sql(c, n.name, rule_sql.whole), rowhook.key_payload_sql(c, n.name),
+            source => rule_sql.source || CASE WHEN (r).uses_changed THEN format(
+                '%s (SELECT rowhook.changed_columns(row_to_json(old.%2$s), row_to_json(new.%2$s)) AS changed OFFSET 0) AS rowhook_changed',
+                CASE rule_sql.source WHEN '' THEN E'\n      FROM' ELSE E'\n     CROSS JOIN LATERAL' END, rule_sql.whole) ELSE '' END,
+            previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'old', rule_sql.whole),
+                                                             rowhook.payload_sql(c, 'new', rule_sql.whole)) ELSE 'NULL' END,
+            condition => format(E'\n     WHERE (%s\n     )', (r).predicate))
+        || E'\n    _found := _found OR FOUND;'
+      FROM (SELECT CASE (r).op WHEN 'delete' THEN 'old' ELSE 'new' END AS name) AS n
+$_$;
+
+COMMENT ON FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) IS 'The INSERT of one rule''s events';
+
+CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- Old and new rows of an UPDATE are paired as for the capture itself. They carry themselves along whole (rowhook_row), because
+    -- their number is no column of the table.
+    SELECT CASE
+    WHEN (c).mode = 'row' THEN coalesce((SELECT string_agg(rowhook.rule_sql(c, r, '', '*'), '' ORDER BY r.id)
+        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
+    WHEN rules_sql.op IN ('insert', 'delete') THEN coalesce((SELECT string_agg(
+            rowhook.rule_sql(c, r, E'\n      FROM ' || CASE r.op WHEN 'insert' THEN 'rowhook_new_rows AS new' ELSE 'rowhook_old_rows AS old' END, '*'), '' ORDER BY r.id)
+        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
+    ELSE coalesce((SELECT format($sql$
+    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
+    ELSE%s
+    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
+                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, p.same_key), 'rowhook_row'), '' ORDER BY r.id))
+        FROM rowhook.rule AS r
+       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      JOIN %s AS new ON ',
+                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) || '%s' AS pairs,
+                          rowhook.key_sql('new', (c).key) || ' = ' || rowhook.key_sql('old', (c).key) AS same_key) AS p
+       WHERE r.table_name = (c).table_name AND r.op = rules_sql.op HAVING count(*) > 0), '') END
+$_$;
+
+COMMENT ON FUNCTION rowhook.rules_sql(c rowhook.capture, op text) IS 'What a trigger function does for the rules of one operation';
+
+CREATE FUNCTION rowhook.session_context() RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    _given       text := nullif(current_setting('rowhook.context', true), '');
+    _traceparent text := nullif(current_setting('rowhook.traceparent', true), '');
+    _context     jsonb := '{}';
+    _ignored     text[] := '{}';
+BEGIN
+    IF _given IS NOT NULL THEN
+        BEGIN
+            _context := _given::jsonb;
+        EXCEPTION WHEN OTHERS THEN
+            _context := 'null';
+        END;
+        IF jsonb_typeof(_context) <> 'object' OR octet_length(_given) > 4096 THEN
+            _context := '{}';
+            _ignored := _ignored || 'rowhook.context is not a JSON object of at most 4096 bytes'::text;
+        END IF;
+    END IF;
+    IF _traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' THEN
+        _traceparent := NULL;
+        _ignored := _ignored || 'rowhook.traceparent is not one of W3C Trace Context'::text;
+    END IF;
+    _context := _context || jsonb_strip_nulls(jsonb_build_object(
+        'actor', nullif(left(current_setting('rowhook.actor', true), 200), ''),
+        'correlation_id', nullif(left(current_setting('rowhook.correlation_id', true), 200), ''),
+        'traceparent', _traceparent, 'ignored', CASE WHEN _ignored <> '{}' THEN to_jsonb(_ignored) END));
+    RETURN nullif(_context, '{}')::json;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.session_context() IS 'What the session says of itself as an event''s context; null: nothing';
+
 CREATE FUNCTION rowhook.set_up_roles() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1341,6 +1975,7 @@ BEGIN
         format('capture functions belong to %I, and what a table''s owner defined (casts) runs with its rights', current_user));
     PERFORM rowhook.make_role('rowhook_relay', 'relays have to log in as a role that owns the schema, or has all rights on it');
     PERFORM rowhook.make_role('rowhook_reader', 'who may only read has to be granted the views one by one');
+    PERFORM rowhook.make_role('rowhook_skip', 'nobody but a superuser may write uncaptured (rowhook.skip)');
     PERFORM rowhook.join_capture_role();
     PERFORM rowhook.grant_to_roles();
     FOR _function IN
@@ -1359,9 +1994,9 @@ CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text,
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s)', side_sql.ordinal,
-        rowhook.payload_sql(side_sql.row_name, rowhook.captured_columns(c)), rowhook.key_sql(side_sql.row_name, (c).key),
-        rowhook.tenant_sql(side_sql.row_name, (c).tenant), side_sql.source)
+    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s%s)', side_sql.ordinal,
+        rowhook.payload_sql(c, side_sql.row_name), rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE format(', %s AS x', rowhook.key_payload_sql(c, side_sql.row_name)) END, side_sql.source)
 $$;
 
 COMMENT ON FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) IS 'Old or new rows of an update, numbered';
@@ -1380,6 +2015,17 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.singular(plural text) IS 'Default type prefix of a table: expenses -> expense';
 
+CREATE FUNCTION rowhook.skips() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- By who logged in: who a function runs as, or SET ROLE says, does not count.
+    SELECT lower(current_setting('rowhook.skip', true)) IN ('on', 'true', 'yes', '1')
+       AND EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = 'rowhook_skip' AND pg_has_role(session_user, r.oid, 'MEMBER'))
+$$;
+
+COMMENT ON FUNCTION rowhook.skips() IS 'Whether the session''s writes make no events: it says so, and is a member of rowhook_skip';
+
 CREATE FUNCTION rowhook.slot_is_filled(slot integer) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1393,6 +2039,35 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.slot_is_filled(slot integer) IS 'Whether a slot of the ring holds any event';
+
+CREATE FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
+    -- write 2 microseconds and the test none. Under on_error = record what fails costs no more than its own events: a rule's not
+    -- the row's, nor the other way round.
+    WITH ring (test) AS (
+        SELECT format($sql$
+    IF %s THEN
+        _now := date_part('epoch', clock_timestamp()) * 1000;
+        _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
+        IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
+    END IF;$sql$, CASE steps_sql.rules WHEN '' THEN 'FOUND' ELSE '_found' END)
+    ), step (n, says, step) AS (
+        SELECT 1, '', steps_sql.body || ring.test FROM ring WHERE steps_sql.rules = ''
+        UNION ALL SELECT 1, '', steps_sql.body || E'\n    _found := FOUND;' WHERE steps_sql.rules <> '' AND steps_sql.body <> ''
+        UNION ALL SELECT 2, $sql$'rule ' || _rule || ': ' || $sql$, steps_sql.rules WHERE steps_sql.rules <> ''
+        UNION ALL SELECT 3, '', ring.test FROM ring WHERE steps_sql.rules <> ''
+    )
+    SELECT string_agg(CASE (c).on_error WHEN 'abort' THEN s.step ELSE format($sql$
+    BEGIN%s
+    EXCEPTION WHEN OTHERS THEN
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, %sSQLERRM);
+    END;$sql$, s.step, rowhook.table_label((c).table_name), s.says) END, '' ORDER BY s.n) FROM step AS s
+$_$;
+
+COMMENT ON FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) IS 'What a trigger function does: the capture''s events, the rules'', the bell';
 
 CREATE TABLE rowhook.ring (
     slot smallint NOT NULL,
@@ -1508,6 +2183,30 @@ $$;
 
 COMMENT ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) IS 'SQL expression of a tenant';
 
+CREATE FUNCTION rowhook.timed(statements text[]) RETURNS double precision[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _best  double precision[] := array_fill(NULL::double precision, ARRAY[cardinality(statements)]);
+    _began timestamptz;
+    _took  double precision;
+BEGIN
+    -- The best of five rounds: the first ones plan and warm up, and a machine that others use is slow at times.
+    FOR _round IN 1..5 LOOP
+        FOR _i IN 1..cardinality(statements) LOOP
+            _began := clock_timestamp();
+            EXECUTE statements[_i];
+            _took := extract(epoch FROM clock_timestamp() - _began) * 1000000;
+            _best[_i] := least(_best[_i], _took);
+        END LOOP;
+    END LOOP;
+    RETURN _best;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.timed(statements text[]) IS 'How long each of these statements takes, in microseconds';
+
 CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1520,7 +2219,7 @@ CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
          CROSS JOIN LATERAL (SELECT CASE WHEN e.op = 'update' AND (%3$s) THEN rowhook.old_key(e, %4$L, %5$L) END AS key OFFSET 0) AS was
          CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
                              UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
-         WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op NOT IN ('truncate', 'emit', 'own', 'probe') AND e.row_key IS NOT NULL
+         WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op IN ('insert', 'update', 'delete', 'snapshot') AND e.row_key IS NOT NULL
     ), turn AS (
         SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
                CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
@@ -1549,8 +2248,8 @@ CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
-    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest((c).events) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
-        || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
+    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
+        || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
 $$;
 
 COMMENT ON FUNCTION rowhook.trigger_names(c rowhook.capture) IS 'The triggers of a capture, quoted';
@@ -1595,42 +2294,71 @@ BEGIN
             coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
             || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
     END IF;
+    DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name;
     IF rowhook.drop_ddl(_was) <> '' THEN
         EXECUTE rowhook.drop_ddl(_was);
+    END IF;
+    PERFORM rowhook.revoke_enrichments(_was, NULL);
+    RETURN 'removed';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.uncapture(table_name regclass) IS 'Remove a capture and its table''s rules; no trace is left on the table';
+
+CREATE FUNCTION rowhook.unrule(type text, on_table regclass) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _capture rowhook.capture;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM rowhook.rule AS r WHERE r.table_name = unrule.on_table AND r.type = unrule.type;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('table %s has no rule "%s"', coalesce(rowhook.table_label(unrule.on_table), unrule.on_table::text), unrule.type),
+            'Its rules are: ' || coalesce((SELECT string_agg(r.type, ', ' ORDER BY r.id) FROM rowhook.rule AS r WHERE r.table_name = unrule.on_table), 'none'));
+    END IF;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = unrule.on_table;
+    IF rowhook.operations(_capture) = '{}' THEN
+        PERFORM rowhook.uncapture(unrule.on_table);
+    ELSE
+        PERFORM rowhook.capture(unrule.on_table);
     END IF;
     RETURN 'removed';
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.uncapture(table_name regclass) IS 'Remove a capture; no trace is left on the table';
+COMMENT ON FUNCTION rowhook.unrule(type text, on_table regclass) IS 'Remove a rule; of a table that only rules made events of no trace is left';
 
 CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant). With "split", a row whose tenant changed, or
-    -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
+    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant, x: key as payload). With "split", a row whose tenant
+    -- changed, or that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
     -- payload, so they are compared as well.
-    SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data, previous, moved)
-    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
-      FROM %2$s
+    SELECT rowhook.event_sql(c, 'e.op', 'e.type', 'e.row_key', 'e.tenant', 'e.data', 'e.keys', previous => 'e.previous', moved => 'e.moved',
+        old_keys => 'e.old_keys', source => format($sql$
+      FROM %1$s
      CROSS JOIN LATERAL (
-           SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
-                  rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
-     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
-     ORDER BY coalesce(n.i, o.i)%5$s;$sql$,
-        rowhook.table_label((c).table_name), update_sql.pairs, (c).type_prefix || '.updated',
+           SELECT rowhook.event_op 'update' AS op, %2$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
+                  rowhook.changed(o.j, n.j) AS previous, false AS moved%3$s%4$s) AS e$sql$,
+        update_sql.pairs, (c).type_prefix || '.updated',
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x AS keys, CASE WHEN o.k IS DISTINCT FROM n.k THEN o.x END AS old_keys' END,
         CASE WHEN update_sql.split THEN format($sql$
             WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
            UNION ALL
-           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL
+           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL%s
             WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
            UNION ALL
-           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL
+           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL%s
             WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
-            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END,
-        CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
+            (c).type_prefix || '.deleted', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', o.x, NULL' END,
+            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END) ELSE '' END),
+        condition => $sql$
+     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
+     ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $_$;
 
 COMMENT ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) IS 'The INSERT that captures updated rows';
@@ -1681,26 +2409,30 @@ CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete bo
           FROM present AS h FULL JOIN told AS s ON s.k = h.k
     ), judged AS (
         SELECT p.k, x.c, CASE WHEN p.verdict <> 'told' THEN p.verdict
-                              WHEN e.data::text = p.j::text OR (x.c).differ = '{}' THEN 'accounted'
+                              WHEN e.truncated OR e.data::text = p.j::text OR (x.c).differ = '{}' THEN 'accounted'
                               WHEN %11$L THEN 'stale' ELSE 'unproven' END AS verdict
           FROM pair AS p
           LEFT JOIN rowhook.event AS e ON e.id = p.put[1] AND e.slot = p.put[2]
-         CROSS JOIN LATERAL (SELECT CASE WHEN p.verdict = 'told' AND e.data::text IS DISTINCT FROM p.j::text
+         CROSS JOIN LATERAL (SELECT CASE WHEN p.verdict = 'told' AND e.truncated IS NULL AND e.data::text IS DISTINCT FROM p.j::text
                                          THEN rowhook.compared(e.data, p.j, %7$L, %8$L) END AS c OFFSET 0) AS x
          WHERE p.verdict IS NOT NULL
     )
     SELECT j.verdict, CASE WHEN j.verdict IN ('missing', 'stale', 'ghost') THEN j.k END, CASE WHEN j.verdict = 'stale' THEN (j.c).differ END,
            (j.c).added, (j.c).dropped, count(*)
       FROM judged AS j GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2$sql$,
-        rowhook.told_sql(c, verify_sql.begins), rowhook.key_sql('t', (c).key), rowhook.payload_sql('t', rowhook.captured_columns(c)),
+        rowhook.told_sql(c, verify_sql.begins), rowhook.key_sql('t', (c).key), rowhook.payload_sql(c, 't'),
         -- Rows of inheriting tables fire triggers of their own.
         CASE WHEN r.relkind = 'p' THEN '' ELSE 'ONLY ' END || (c).table_name::text,
         verify_sql.complete, verify_sql.newer,
         (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
            FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
-          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
-        -- Virtual ones are null in events.
-        ARRAY(SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attgenerated = 'v'),
+          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT coalesce((c).redact ? a.attname, false)),
+        -- Virtual ones are null in events; what a foreign key led to is another row's; of what was redacted nothing but its text can be
+        -- compared, which of some types is the writer's settings'.
+        ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+               WHERE a.attrelid = r.oid AND (a.attgenerated = 'v' OR (c).redact ? a.attname
+                 AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])))
+        || ARRAY(SELECT k FROM jsonb_object_keys((c).enrich) AS k),
         'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events))
       FROM pg_class AS r WHERE r.oid = (c).table_name
 $_$;
@@ -1803,6 +2535,29 @@ ALTER TABLE rowhook.capture ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE rowhook.chain (
+    correlation_id text NOT NULL,
+    type text NOT NULL,
+    table_name text NOT NULL,
+    row_key text NOT NULL,
+    last_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seen integer DEFAULT 1 NOT NULL
+);
+
+COMMENT ON TABLE rowhook.chain IS 'How often a correlation id has come by a row with one type; forgotten a day after the last time';
+
+COMMENT ON COLUMN rowhook.chain.correlation_id IS 'What the events of a chain have in common';
+
+COMMENT ON COLUMN rowhook.chain.type IS 'Event type';
+
+COMMENT ON COLUMN rowhook.chain.table_name IS 'The captured table';
+
+COMMENT ON COLUMN rowhook.chain.row_key IS 'The row';
+
+COMMENT ON COLUMN rowhook.chain.last_at IS 'When it last came by';
+
+COMMENT ON COLUMN rowhook.chain.seen IS 'How often, up to now';
 
 CREATE TABLE rowhook.cursor (
     singleton boolean DEFAULT true NOT NULL,
@@ -2234,7 +2989,10 @@ CREATE TABLE rowhook.event_0 (
     row_key text,
     tenant text,
     data json,
-    previous json
+    previous json,
+    context json,
+    truncated boolean,
+    looped boolean
 );
 
 COMMENT ON TABLE rowhook.event_0 IS 'One slot of the ring of events';
@@ -2253,7 +3011,7 @@ COMMENT ON COLUMN rowhook.event_0.kept_in IS 'The slot that holds it now: anothe
 
 COMMENT ON COLUMN rowhook.event_0.moved IS 'One half of a row''s move from one tenant to another';
 
-COMMENT ON COLUMN rowhook.event_0.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
+COMMENT ON COLUMN rowhook.event_0.op IS 'insert, update, delete, truncate: captured; rule: of a named rule; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 
 COMMENT ON COLUMN rowhook.event_0.type IS 'Event type, e.g. expense.created';
 
@@ -2266,6 +3024,12 @@ COMMENT ON COLUMN rowhook.event_0.tenant IS 'Whose event it is; endpoints with a
 COMMENT ON COLUMN rowhook.event_0.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
 
 COMMENT ON COLUMN rowhook.event_0.previous IS 'Old values of the columns that an update changed';
+
+COMMENT ON COLUMN rowhook.event_0.context IS 'What the writer''s session said of itself: rowhook.actor, .correlation_id, .traceparent, .context';
+
+COMMENT ON COLUMN rowhook.event_0.truncated IS 'True: the row was over the capture''s max_size, and data holds its key only; null takes no room';
+
+COMMENT ON COLUMN rowhook.event_0.looped IS 'True: its correlation chain has had the same row and type too often; sent only by a replay';
 
 ALTER TABLE rowhook.event ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowhook.event_id_seq
@@ -2407,6 +3171,15 @@ COMMENT ON COLUMN rowhook.retention.emptied_at IS 'When a slot was last emptied'
 
 COMMENT ON COLUMN rowhook.retention.trouble IS 'What kept it from finishing, the last time; null: nothing';
 
+ALTER TABLE rowhook.rule ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.rule_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE rowhook.secret (
     id bigint NOT NULL,
     endpoint_id bigint NOT NULL,
@@ -2459,6 +3232,9 @@ ALTER TABLE ONLY rowhook.capture
 ALTER TABLE ONLY rowhook.capture
     ADD CONSTRAINT capture_table_key UNIQUE (table_name);
 
+ALTER TABLE ONLY rowhook.chain
+    ADD CONSTRAINT chain_pkey PRIMARY KEY (correlation_id, type, table_name, row_key);
+
 ALTER TABLE ONLY rowhook.cursor
     ADD CONSTRAINT cursor_pkey PRIMARY KEY (singleton);
 
@@ -2498,10 +3274,18 @@ ALTER TABLE ONLY rowhook.retention
 ALTER TABLE ONLY rowhook.ring
     ADD CONSTRAINT ring_pkey PRIMARY KEY (slot);
 
+ALTER TABLE ONLY rowhook.rule
+    ADD CONSTRAINT rule_once_per_table UNIQUE (table_name, type);
+
+ALTER TABLE ONLY rowhook.rule
+    ADD CONSTRAINT rule_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
 
 CREATE INDEX attempt_of_endpoint ON rowhook.attempt USING btree (endpoint_id, id) WITH (deduplicate_items=off);
+
+CREATE INDEX chain_by_age ON rowhook.chain USING btree (last_at);
 
 CREATE INDEX delivery_dead ON rowhook.delivery USING btree (endpoint_id, ended_at) WHERE (state = 'dead'::text);
 
@@ -2538,6 +3322,7 @@ ALTER TABLE ONLY rowhook.secret
 
 GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
+GRANT USAGE ON SCHEMA rowhook TO rowhook_skip;
 GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
 
 GRANT SELECT ON SEQUENCE rowhook.present_slot TO rowhook_capture;
@@ -2562,7 +3347,9 @@ REVOKE ALL ON FUNCTION rowhook.begun(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_ddl(c rowhook.capture) FROM PUBLIC;
 
@@ -2572,7 +3359,7 @@ REVOKE ALL ON FUNCTION rowhook.capture_mode(source regclass, key text[]) FROM PU
 
 REVOKE ALL ON FUNCTION rowhook.capture_owner() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_probe() FROM PUBLIC;
 
@@ -2581,7 +3368,20 @@ REVOKE ALL ON FUNCTION rowhook.captured_columns(c rowhook.capture) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowhook.changed(old_row json, new_row json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.changed(old_row json, new_row json) TO rowhook_capture;
 
+REVOKE ALL ON FUNCTION rowhook.changed_columns(old_row json, new_row json) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.changed_columns(old_row json, new_row json) TO rowhook_capture;
+
 REVOKE ALL ON FUNCTION rowhook.check_columns(source regclass, option text, given text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.check_enrich(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.check_expression(option text, given text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.check_predicate(source regclass, op text, predicate text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.check_redact(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.check_rule(type text, op text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.check_source(source regclass) FROM PUBLIC;
 
@@ -2591,6 +3391,8 @@ REVOKE ALL ON FUNCTION rowhook.columns_of(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.cost(c rowhook.capture, most integer, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) FROM PUBLIC;
@@ -2598,6 +3400,10 @@ GRANT ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) 
 
 REVOKE ALL ON FUNCTION rowhook.empty_slot(slot integer, patience interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.empty_slot(slot integer, patience interval) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near text, OUT far regclass, OUT far_key text, OUT far_column text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key text, tenant text, data text, keys text, source text, previous text, moved text, old_keys text, condition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) TO rowhook_relay;
@@ -2620,7 +3426,7 @@ GRANT ALL ON FUNCTION rowhook.filter_verdict(filter text, type text, data json, 
 REVOKE ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) TO rowhook_relay;
 
-REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.give_to_capture_owner(signature text) FROM PUBLIC;
 
@@ -2629,6 +3435,8 @@ REVOKE ALL ON FUNCTION rowhook.grant_record_to_relay() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowhook.grant_retention() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.grants_sql(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
 
@@ -2640,9 +3448,17 @@ REVOKE ALL ON FUNCTION rowhook.keep_tenant() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.key_of(parts text[], types regtype[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.key_sql(row_name text, columns text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.loop_limit() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.loop_limit() TO rowhook_capture;
+
+REVOKE ALL ON FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) TO rowhook_capture;
 
 REVOKE ALL ON FUNCTION rowhook.make_role(name text, otherwise text) FROM PUBLIC;
 
@@ -2650,12 +3466,18 @@ REVOKE ALL ON FUNCTION rowhook.mark_horizon() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.mark_horizon_of_deleted() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.numbered_sql(side text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.operations(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.pattern_candidates(type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
 
-REVOKE ALL ON FUNCTION rowhook.payload_sql(row_name text, columns text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.present_slot() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.present_slot() TO rowhook_relay;
@@ -2668,13 +3490,34 @@ REVOKE ALL ON FUNCTION rowhook.rate_gap(rate text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.rate_gap(rate text) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.readable(odd json) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.readable(odd json) TO rowhook_capture;
+
+REVOKE ALL ON FUNCTION rowhook.redacted_sql(value text, method text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.refuse(message text, hint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.refuse(message text, hint text) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.revoke_enrichments(was rowhook.capture, becomes rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.ring() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_capture;
 GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text, tenant text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.rule_plan(type text, on_table regclass, op text, predicate text, description text, tenant text, OUT result text, OUT capture rowhook.capture, OUT sql text) FROM PUBLIC;
+
+GRANT SELECT ON TABLE rowhook.rule TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.rule_problem(r rowhook.rule) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.rules_sql(c rowhook.capture, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.session_context() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.session_context() TO rowhook_capture;
+GRANT ALL ON FUNCTION rowhook.session_context() TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.set_up_roles() FROM PUBLIC;
 
@@ -2682,8 +3525,13 @@ REVOKE ALL ON FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordina
 
 REVOKE ALL ON FUNCTION rowhook.singular(plural text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.skips() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.skips() TO rowhook_capture;
+
 REVOKE ALL ON FUNCTION rowhook.slot_is_filled(slot integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.slot_is_filled(slot integer) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) FROM PUBLIC;
 
 GRANT SELECT,UPDATE ON TABLE rowhook.ring TO rowhook_relay;
 
@@ -2697,6 +3545,8 @@ REVOKE ALL ON FUNCTION rowhook.table_label(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.timed(statements text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.trigger_names(c rowhook.capture) FROM PUBLIC;
@@ -2705,6 +3555,8 @@ REVOKE ALL ON FUNCTION rowhook.turn_ring(width interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.turn_ring(width interval) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.unrule(type text, on_table regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) FROM PUBLIC;
 
@@ -2718,6 +3570,8 @@ GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;
 
 GRANT INSERT ON TABLE rowhook.capture_failure TO rowhook_capture;
 GRANT SELECT,DELETE ON TABLE rowhook.capture_failure TO rowhook_relay;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.chain TO rowhook_capture;
 
 GRANT SELECT,UPDATE ON TABLE rowhook.cursor TO rowhook_relay;
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import logging
 import re
 import time
@@ -48,6 +49,9 @@ class Options:
     type_prefix: str | None = None
     on_error: str | None = None
     paused: bool | None = None
+    redact: dict[str, str] | None = None
+    max_size: int | None = None
+    enrich: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def current(connection: Connection, table: Table) -> DictRow | None:
 
 
 def plan(connection: Connection, table: Table, options: Options) -> DictRow:
-    """What installing would come to (``result``) and its SQL; changes nothing."""
+    """What installing would come to (``result``), its SQL and its cost; changes nothing."""
     with pinned(connection, force_rollback=True):
         (row,) = connection.execute(query("capture.plan"), _parameters(connection, table, options)).fetchall()
     return row
@@ -118,19 +122,20 @@ def plan(connection: Connection, table: Table, options: Options) -> DictRow:
 
 def install(connection: Connection, table: Table, options: Options, say: Say) -> str:
     """Capture the table, or change how: installed, changed or unchanged."""
-    return _patiently(connection, table, "capture.install", _parameters(connection, table, options), say)
+    return patiently(connection, table, "capture.install", _parameters(connection, table, options), say)
 
 
 def remove(connection: Connection, table: Table, say: Say) -> str:
     """Leave no trace on the table."""
-    return _patiently(connection, table, "capture.remove", {"table": table.oid}, say)
+    return patiently(connection, table, "capture.remove", {"table": table.oid}, say)
 
 
 def _parameters(connection: Connection, table: Table, options: Options) -> dict[str, Any]:
     given = asdict(options)
     if given["type_prefix"] is None and current(connection, table) is None:
         given["type_prefix"] = singular(table.name)
-    return {**given, "table": table.oid}
+    as_json = {name: None if given[name] is None else json.dumps(given[name]) for name in ("redact", "enrich")}
+    return {**given, **as_json, "table": table.oid}
 
 
 def singular(table_name: str) -> str:
@@ -141,15 +146,24 @@ def singular(table_name: str) -> str:
     return inflect.engine().singular_noun(word) or word
 
 
-def _patiently(connection: Connection, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:
+def patiently(connection: Connection, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:
     """Run it with a short lock_timeout, again and again for a while."""
+
+    def ask() -> str:
+        (row,) = connection.execute(query(name), parameters).fetchall()
+        return str(row["result"])
+
+    return with_locks(connection, table, ask, say)
+
+
+def with_locks(connection: Connection, table: Table, work: Callable[[], str], say: Say) -> str:
+    """Do what locks tables, this one the first, in a transaction with a short lock_timeout; again and again for a while."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             with pinned(connection):
                 connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-                (row,) = connection.execute(query(name), parameters).fetchall()
-            return str(row["result"])
+                return work()
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             holders = _holders(connection, table)
             if time.monotonic() + PAUSE >= deadline:
@@ -181,7 +195,7 @@ def ensure(settings: Settings) -> None:
     setting = "ROWHOOK_ADMIN_URL" if settings.admin_url else "DATABASE_URL"
     wait = duration(settings.connect_wait).total_seconds()
     with refusals(), connect_once(settings.url_for_admin, setting, wait) as connection:
-        connection.add_notice_handler(_log_notice)
+        connection.add_notice_handler(log_notice)
         for name, tenant in settings.captures:
             try:
                 _ensure_one(connection, name, tenant)
@@ -204,6 +218,6 @@ def _ensure_one(connection: Connection, name: str, tenant: str | None) -> None:
         log.info("captured", extra={"table": table.label, "result": result})
 
 
-def _log_notice(notice: psycopg.errors.Diagnostic) -> None:
+def log_notice(notice: psycopg.errors.Diagnostic) -> None:
     if notice.severity_nonlocalized == "WARNING":
         log.warning("%s", ". ".join(filter(None, [notice.message_primary, notice.message_hint])))

@@ -74,9 +74,11 @@ def _captured(connection: Connection) -> Iterator[EventType]:
     columns = _columns(connection, [capture["table"] for capture in captures])
     types = _types(connection, [column.type for of in columns.values() for column in of])
     for capture in captures:
-        row, example = types.row(_kept(capture, columns.get(capture["table"], [])))
+        row, example = _changed(capture, *types.row(_kept(capture, columns.get(capture["table"], []))))
         for op in capture["events"]:
             yield _of_capture(capture, op, row, example)
+        for rule in capture["rules"]:
+            yield _of_rule(capture, rule, row, example)
 
 
 def _kept(capture: Row, columns: Sequence[Column]) -> Sequence[Column]:
@@ -85,6 +87,31 @@ def _kept(capture: Row, columns: Sequence[Column]) -> Sequence[Column]:
         by_name = {column.name: column for column in columns}
         return [by_name[name] for name in capture["include"] if name in by_name]
     return [column for column in columns if column.name not in (capture["exclude"] or ())]
+
+
+def _changed(capture: Row, row: Schema, example: str) -> tuple[Schema, str]:
+    """With redacted columns as texts, with further values, whatever those are; a row may be too large."""
+    properties, shown = dict(row["properties"]), json.loads(example)
+    for name in (capture["redact"] or {}).keys() & properties.keys():
+        properties[name] = {"type": ["string", "null"], "description": f"redacted: {capture['redact'][name]}"}
+        shown[name] = "****"
+    for name, path in (capture["enrich"] or {}).items():
+        properties[name] = {"description": f"found by a foreign key: {path}"}
+        shown[name] = None
+    if capture["max_size"]:  # then only the key is sure to be there
+        row = {**row, "required": [name for name in row["required"] if name in capture["key"]]}
+    if not capture["redact"] and not capture["enrich"]:
+        return row, example
+    return {**row, "properties": properties}, json.dumps(shown)
+
+
+def _of_rule(capture: Row, rule: Row, row: Schema, example: str) -> EventType:
+    says = rule["description"] or f"A rule on {capture['label']} when it is {PAST[rule['op']]}."
+    previous = None
+    if rule["op"] == "update":
+        previous = {"type": "object", "properties": row["properties"], "additionalProperties": False}
+    schema = body_schema(rule["type"], says, row, previous, whole=not capture["max_size"])
+    return EventType(rule["type"], says, capture["label"], schema, example, "{}" if previous else None, capture["has_tenant"])
 
 
 def _of_capture(capture: Row, op: str, row: Schema, example: str) -> EventType:
@@ -96,7 +123,7 @@ def _of_capture(capture: Row, op: str, row: Schema, example: str) -> EventType:
     if op == "update":
         previous = {"type": "object", "properties": row["properties"], "additionalProperties": False}
     has_tenant = capture["has_tenant"] and op != "truncate"
-    schema = body_schema(name, says, data, previous)
+    schema = body_schema(name, says, data, previous, whole=not capture["max_size"])
     return EventType(name, says, capture["label"], schema, example, "{}" if previous else None, has_tenant)
 
 
@@ -113,8 +140,8 @@ def _types(connection: Connection, oids: Sequence[int]) -> Types:
     return Types(by_oid, _columns(connection, [type.relation for type in by_oid.values() if type.relation is not None]))
 
 
-def body_schema(name: str, says: str, data: Schema, previous: Schema | None = None) -> Schema:
-    """Of a whole body (docs/webhooks.md)."""
+def body_schema(name: str, says: str, data: Schema, previous: Schema | None = None, *, whole: bool = True) -> Schema:
+    """Of a whole body (docs/webhooks.md). ``whole``: no row is too large, so ``previous`` is sure to be there."""
     properties: Schema = {
         "id": {"type": "string", "pattern": "^evt_[0-9A-HJKMNP-TV-Z]{26}$", "description": "The same at each retry"},
         "type": {"const": name},
@@ -122,6 +149,8 @@ def body_schema(name: str, says: str, data: Schema, previous: Schema | None = No
         "tenant": {"type": ["string", "null"], "description": "Whose event it is"},
         "data": data,
         "moved": {"const": True, "description": "There for the two events of a row that goes from one tenant to another"},
+        "truncated": {"const": True, "description": "There if the row was too large: data holds its key only"},
+        "context": {"type": "object", "description": "What the writer's session said of itself"},
     }
     if previous is not None:
         properties["previous"] = previous
@@ -131,7 +160,7 @@ def body_schema(name: str, says: str, data: Schema, previous: Schema | None = No
         "description": says,
         "type": "object",
         "properties": properties,
-        "required": ["id", "type", "timestamp", "tenant", "data", *(["previous"] if previous is not None else [])],
+        "required": ["id", "type", "timestamp", "tenant", "data", *(["previous"] if previous is not None and whole else [])],
     }
 
 

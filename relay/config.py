@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     admin_url: str = Field("", validation_alias="ROWHOOK_ADMIN_URL", repr=False)
     listen_url: str = Field("", validation_alias="ROWHOOK_LISTEN_URL", repr=False)
     capture: str = Field("", validation_alias="ROWHOOK_CAPTURE")
+    recipes: str = Field("", validation_alias="ROWHOOK_RECIPES")
     default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field(
         "", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False
     )
@@ -130,6 +131,11 @@ class Settings(BaseSettings):
         """Tables that `run` makes sure are captured, each with its tenant's column: ``expenses:user_id,bills``."""
         pairs = (part.strip().partition(":") for part in self.capture.split(",") if part.strip())
         return tuple((table.strip(), tenant.strip() or None) for table, _, tenant in pairs)
+
+    @cached_property
+    def recipe_names(self) -> tuple[str, ...]:
+        """Recipes that `run` makes sure are installed: ``finmind``."""
+        return tuple(dict.fromkeys(part.strip() for part in self.recipes.split(",") if part.strip()))
 
 
 def duration(text: str) -> timedelta:

@@ -130,5 +130,5 @@ def _event(row: Claimed) -> Event:
     assert row.moved is not None
     return Event(
         row.event_id, row.event_slot, row.occurred_at, row.type, row.tenant, row.row_key, row.moved, row.data, row.previous,
-        row.table_name,
+        row.table_name, row.context, bool(row.truncated), bool(row.looped),
     )  # fmt: skip

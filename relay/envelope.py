@@ -23,8 +23,10 @@ def envelope(
     data: bytes | None,
     previous: bytes | None,
     moved: bool,
+    truncated: bool = False,
+    context: bytes | None = None,
 ) -> bytes:
-    """One event as JSON, in a fixed order; ``previous`` and ``moved`` only where they apply."""
+    """One event as JSON, in a fixed order; ``previous`` and what follows it only where they apply."""
     begin = (
         f'{{"id":{_QUOTED(event_id)},"type":{_QUOTED(type)},"timestamp":"{timestamp(occurred_at)}"'
         f',"tenant":{"null" if tenant is None else _QUOTED(tenant)},"data":'
@@ -33,7 +35,13 @@ def envelope(
     parts = [begin.encode("utf-8", "backslashreplace"), b"null" if data is None else data]
     if previous is not None:
         parts += b',"previous":', previous
-    parts.append(b',"moved":true}' if moved else b"}")
+    if moved:
+        parts.append(b',"moved":true')
+    if truncated:
+        parts.append(b',"truncated":true')
+    if context is not None:
+        parts += b',"context":', context
+    parts.append(b"}")
     return b"".join(parts)
 
 

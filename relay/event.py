@@ -29,6 +29,9 @@ class Event:
     data: bytes | None
     previous: bytes | None
     table_name: str | None = None
+    context: bytes | None = None
+    truncated: bool = False
+    looped: bool = False
     size: int = 0
     holders: int = 0  # deliveries of it that are outstanding here
     public_id: str = ""
@@ -46,7 +49,7 @@ class Event:
         if self._body is None:
             self._body = self._compose()
             if not self._keeps_data:
-                self.data = self.previous = None
+                self.data = self.previous = self.context = None
         return self._body
 
     def goes_out_as(self, shapes: Set[str]) -> None:
@@ -81,4 +84,6 @@ class Event:
             data=self.data,
             previous=self.previous,
             moved=self.moved,
+            truncated=self.truncated,
+            context=self.context,
         )

@@ -73,6 +73,8 @@ def body(event: Row) -> str | None:
         data=event["data"] and event["data"].encode(),
         previous=event["previous"] and event["previous"].encode(),
         moved=event["moved"],
+        truncated=event["truncated"],
+        context=event["context"] and event["context"].encode(),
     )
     return made.decode()
 

@@ -20,6 +20,8 @@ from relay.sign import headers
 
 log = logging.getLogger(__name__)
 
+LOOP = "not sent: its correlation id has come by this row with this type too often, as in a loop; replay it if it is none"
+
 LONGEST_PAUSE = 0.25  # seconds after a timeout; those that began together end together, but for a busy loop
 
 
@@ -138,6 +140,8 @@ class Flight:
         """
         started = time.monotonic()
         endpoint = delivery.endpoint
+        if delivery.loops:
+            return Outcome(started, 0.0, error_class=ErrorClass.BLOCKED, error=LOOP)
         try:
             if delivery.shape == TEMPLATE and delivery.body is None:
                 delivery = await self._prepare(delivery)

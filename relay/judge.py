@@ -42,7 +42,7 @@ def judge(delivery: Delivery, outcome: Outcome, jitter: float, now: datetime) ->
     if outcome.stale and delivery.free_tries + 1 < MOST_FREE_TRIES:
         return Result(delivery, outcome, State.PENDING)
     if outcome.error_class is ErrorClass.BLOCKED:
-        return Result(delivery, outcome, State.DEAD, counted=True)
+        return Result(delivery, outcome, State.DEAD, counted=not delivery.loops)  # a loop speaks against no receiver
     if outcome.status_code == GONE:
         return Result(delivery, outcome, State.DEAD, counted=True, disable="the receiver answered 410 Gone")
     schedule = delivery.endpoint.schedule

@@ -107,6 +107,9 @@ class Claimed(NamedTuple):
     moved: bool | None
     data: bytes | None
     previous: bytes | None
+    context: bytes | None
+    truncated: bool | None
+    looped: bool | None
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]], start: int) -> list[Self]:
@@ -131,6 +134,11 @@ class Delivery(NamedTuple):
     event: Event
     shape: str | None = None
     body: str | None = None
+
+    @property
+    def loops(self) -> bool:
+        """Its event is one too many of its chain, and nobody has asked for it since: a replay is another try."""
+        return self.event.looped and self.number - self.free_tries == 1
 
 
 class Outcome(NamedTuple):

@@ -8,7 +8,7 @@ DO $do$
 DECLARE
     _role text;
 BEGIN
-    FOREACH _role IN ARRAY '{rowhook_capture,rowhook_relay,rowhook_reader}'::text[] LOOP
+    FOREACH _role IN ARRAY '{rowhook_capture,rowhook_relay,rowhook_reader,rowhook_skip}'::text[] LOOP
         BEGIN
             EXECUTE pg_catalog.format('DROP ROLE IF EXISTS %I', _role);
         EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN

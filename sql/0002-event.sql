@@ -14,7 +14,7 @@ SELECT setval('rowhook.present_slot', 0);
 COMMENT ON SEQUENCE rowhook.present_slot IS 'The slot of the ring that new events are written to; retention turns it on';
 
 -- A type of its own rather than a CHECK: that is parsed anew in each statement, a quarter of what capturing one row costs.
-CREATE TYPE rowhook.event_op AS ENUM ('insert', 'update', 'delete', 'truncate', 'emit', 'own', 'probe', 'snapshot');
+CREATE TYPE rowhook.event_op AS ENUM ('insert', 'update', 'delete', 'truncate', 'rule', 'emit', 'own', 'probe', 'snapshot');
 COMMENT ON TYPE rowhook.event_op IS 'How an event came about';
 
 CREATE TABLE rowhook.event (
@@ -32,6 +32,9 @@ CREATE TABLE rowhook.event (
     tenant      text,
     data        json,
     previous    json,
+    context     json,
+    truncated   boolean,
+    looped      boolean,
     CONSTRAINT event_pkey PRIMARY KEY (id, kept_in)
 ) PARTITION BY LIST (kept_in);
 
@@ -68,13 +71,16 @@ COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever
 COMMENT ON COLUMN rowhook.event.slot IS 'The slot in which it was written: part of its public id, and so it stays';
 COMMENT ON COLUMN rowhook.event.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
 COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
-COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
+COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; rule: of a named rule; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
 COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';
 COMMENT ON COLUMN rowhook.event.row_key IS 'Primary key as text; a JSON array of texts for several columns';
 COMMENT ON COLUMN rowhook.event.tenant IS 'Whose event it is; endpoints with a tenant get only theirs';
 COMMENT ON COLUMN rowhook.event.data IS 'The row as JSON text, sent verbatim; the old row for a delete';
 COMMENT ON COLUMN rowhook.event.previous IS 'Old values of the columns that an update changed';
+COMMENT ON COLUMN rowhook.event.context IS 'What the writer''s session said of itself: rowhook.actor, .correlation_id, .traceparent, .context';
+COMMENT ON COLUMN rowhook.event.truncated IS 'True: the row was over the capture''s max_size, and data holds its key only; null takes no room';
+COMMENT ON COLUMN rowhook.event.looped IS 'True: its correlation chain has had the same row and type too often; sent only by a replay';
 
 DO $do$
 DECLARE

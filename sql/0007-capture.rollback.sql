@@ -1,11 +1,11 @@
-DROP FUNCTION rowhook.tenant_sql(text, text);
-DROP FUNCTION rowhook.key_sql(text, text[]);
-DROP FUNCTION rowhook.payload_sql(text, text[]);
 DROP FUNCTION rowhook.check_columns(regclass, text, text[]);
 DROP FUNCTION rowhook.columns_of(regclass);
 DROP FUNCTION rowhook.refuse(text, text);
 DROP FUNCTION rowhook.singular(text);
 DROP FUNCTION rowhook.table_label(regclass);
+DROP FUNCTION rowhook.changed_columns(json, json);
+DROP FUNCTION rowhook.readable(json);
 DROP FUNCTION rowhook.changed(json, json);
 DROP TABLE rowhook.capture_failure;
+DROP TABLE rowhook.rule;
 DROP TABLE rowhook.capture;

@@ -19,11 +19,15 @@ CREATE TABLE rowhook.capture (
     since_event  bigint      NOT NULL,
     since_xid    xid8        NOT NULL,
     began_empty  boolean     NOT NULL,
+    redact       jsonb,
+    max_size     integer,
+    enrich       jsonb,
     CONSTRAINT mode_known CHECK (mode IN ('statement', 'row')),
-    CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}' AND cardinality(events) >= 1),
+    CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}'),
     CONSTRAINT type_prefix_is_a_name CHECK (type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
     CONSTRAINT include_or_exclude CHECK (include IS NULL OR exclude IS NULL),
-    CONSTRAINT on_error_known CHECK (on_error IN ('abort', 'record'))
+    CONSTRAINT on_error_known CHECK (on_error IN ('abort', 'record')),
+    CONSTRAINT max_size_is_positive CHECK (max_size > 0)
 );
 
 COMMENT ON TABLE rowhook.capture IS 'Captured tables and their options';
@@ -31,7 +35,7 @@ COMMENT ON COLUMN rowhook.capture.id IS 'Internal id; part of the generated func
 COMMENT ON COLUMN rowhook.capture.table_name IS 'The table; follows renames';
 COMMENT ON COLUMN rowhook.capture.installed_at IS 'When its triggers were last generated';
 COMMENT ON COLUMN rowhook.capture.mode IS 'statement: transition tables; row: where those cannot work';
-COMMENT ON COLUMN rowhook.capture.events IS 'Which operations: insert, update, delete, truncate';
+COMMENT ON COLUMN rowhook.capture.events IS 'Which operations: insert, update, delete, truncate; none where only rules make events';
 COMMENT ON COLUMN rowhook.capture.type_prefix IS 'First part of the event type, e.g. expense';
 COMMENT ON COLUMN rowhook.capture.tenant IS 'Column that says whose row it is';
 COMMENT ON COLUMN rowhook.capture.include IS 'Only these columns';
@@ -44,6 +48,33 @@ COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: t
 COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
 COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first installed it: what older ones wrote was not captured';
 COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
+COMMENT ON COLUMN rowhook.capture.redact IS 'Columns whose values never reach an event as they are: {"email": "sha256", "card": "last4", "phone": "mask"}';
+COMMENT ON COLUMN rowhook.capture.max_size IS 'Bytes of JSON above which an event holds its row''s key only; null: none';
+COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign key: {"category_name": "category_id.name"}';
+
+-- A rule's triggers are its table's capture's; that may have no events of its own.
+CREATE TABLE rowhook.rule (
+    id           integer     GENERATED ALWAYS AS IDENTITY CONSTRAINT rule_pkey PRIMARY KEY,
+    table_name   regclass    NOT NULL,
+    defined_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    type         text        NOT NULL,
+    op           text        NOT NULL,
+    predicate    text        NOT NULL,
+    description  text,
+    uses_changed boolean     NOT NULL,
+    CONSTRAINT rule_once_per_table UNIQUE (table_name, type),
+    CONSTRAINT op_known CHECK (op IN ('insert', 'update', 'delete'))
+);
+
+COMMENT ON TABLE rowhook.rule IS 'Named events: rows of a table for which a predicate holds when they are written';
+COMMENT ON COLUMN rowhook.rule.id IS 'Internal id; rules of a table make their events in this order';
+COMMENT ON COLUMN rowhook.rule.table_name IS 'The table, which has a capture; follows renames';
+COMMENT ON COLUMN rowhook.rule.defined_at IS 'When it was defined, or last changed';
+COMMENT ON COLUMN rowhook.rule.type IS 'Event type, e.g. bill.paid';
+COMMENT ON COLUMN rowhook.rule.op IS 'The operation: insert, update or delete';
+COMMENT ON COLUMN rowhook.rule.predicate IS 'SQL over old, new and changed';
+COMMENT ON COLUMN rowhook.rule.description IS 'What it is for, in words';
+COMMENT ON COLUMN rowhook.rule.uses_changed IS 'Whether it asks which columns changed: only then are they found out';
 
 CREATE TABLE rowhook.capture_failure (
     id          bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT capture_failure_pkey PRIMARY KEY,
@@ -77,6 +108,29 @@ AS $fn$
            END
 $fn$;
 COMMENT ON FUNCTION rowhook.changed(json, json) IS 'Old values of the columns that differ';
+
+CREATE FUNCTION rowhook.readable(odd json) RETURNS json LANGUAGE sql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Column type json may hold \u0000 and halves of surrogates, at which functions of json give up: they become plain text.
+    SELECT regexp_replace(readable.odd::text, '(?<!\\)((?:\\\\)*)\\(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})', '\1\\\\\2', 'g')::json
+$fn$;
+COMMENT ON FUNCTION rowhook.readable(json) IS 'Json without the escapes that can''t be text';
+
+CREATE FUNCTION rowhook.changed_columns(old_row json, new_row json) RETURNS text[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    -- Rows of one table have the same keys in the same order.
+    RETURN ARRAY(SELECT z.key
+                   FROM ROWS FROM (json_each(changed_columns.old_row), json_each(changed_columns.new_row)) AS z (key, was, same_key, becomes)
+                  WHERE z.was::text IS DISTINCT FROM z.becomes::text);
+EXCEPTION WHEN untranslatable_character OR invalid_text_representation THEN
+    -- Column type json may hold escapes that no text can.
+    RETURN rowhook.changed_columns(rowhook.readable(changed_columns.old_row), rowhook.readable(changed_columns.new_row));
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.changed_columns(json, json) IS 'Names of the columns that differ';
 
 CREATE FUNCTION rowhook.table_label(source regclass) RETURNS text LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -136,34 +190,3 @@ BEGIN
 END
 $fn$;
 COMMENT ON FUNCTION rowhook.check_columns(regclass, text, text[]) IS 'Refuse columns that the table does not have';
-
-CREATE FUNCTION rowhook.payload_sql(row_name text, columns text[]) RETURNS text LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
-    -- ".*" is the whole row even where a column has the row's name.
-    SELECT CASE WHEN payload_sql.columns IS NULL THEN format('row_to_json(%s.*)', payload_sql.row_name)
-                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)',
-                            (SELECT string_agg(format('%s.%I', payload_sql.row_name, c), ', ' ORDER BY n)
-                               FROM unnest(payload_sql.columns) WITH ORDINALITY AS u (c, n))) END
-$fn$;
-COMMENT ON FUNCTION rowhook.payload_sql(text, text[]) IS 'SQL expression of an event''s data';
-
-CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    SELECT CASE cardinality(key_sql.columns)
-           WHEN 0 THEN 'NULL::text'
-           WHEN 1 THEN format('%s.%I::text', key_sql.row_name, key_sql.columns[1])
-           ELSE (SELECT 'json_build_array(' || string_agg(format('%s.%I::text', key_sql.row_name, c), ', ' ORDER BY n) || ')::text'
-                   FROM unnest(key_sql.columns) WITH ORDINALITY AS u (c, n)) END
-$fn$;
-COMMENT ON FUNCTION rowhook.key_sql(text, text[]) IS 'SQL expression of a row key';
-
-CREATE FUNCTION rowhook.tenant_sql(row_name text, column_name text) RETURNS text LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    SELECT CASE WHEN tenant_sql.column_name IS NULL THEN 'NULL::text'
-                ELSE format('%s.%I::text', tenant_sql.row_name, tenant_sql.column_name) END
-$fn$;
-COMMENT ON FUNCTION rowhook.tenant_sql(text, text) IS 'SQL expression of a tenant';

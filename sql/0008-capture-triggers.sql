@@ -1,65 +1,79 @@
 -- The generator: small static functions and triggers for each captured table; no dynamic SQL when they run.
--- depends: 0007-capture
+-- depends: 0008-capture-expressions
 --
 -- Statement triggers with transition tables where they can work, row triggers elsewhere. Installing takes a SHARE ROW
 -- EXCLUSIVE lock on the table for a moment; set lock_timeout and try again rather than queue behind a long writer.
 
-CREATE FUNCTION rowhook.captured_columns(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key text, tenant text, data text, keys text, source text,
+                                  previous text DEFAULT 'NULL', moved text DEFAULT 'false', old_keys text DEFAULT 'NULL', condition text DEFAULT '')
+RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT CASE WHEN (c).include IS NOT NULL THEN (c).include
-                WHEN (c).exclude IS NOT NULL
-                THEN ARRAY(SELECT u.col FROM unnest(rowhook.columns_of((c).table_name)) WITH ORDINALITY AS u (col, n)
-                            WHERE u.col <> ALL ((c).exclude) ORDER BY n) END
+    -- All but "source" and "condition" are expressions of one event. Where there is a limit of size, data and previous are computed
+    -- once and measured.
+    SELECT format($sql$
+    INSERT INTO rowhook.event (occurred_at, slot, kept_in, context, looped, op, type, table_name, row_key, tenant, moved, data, previous%s)
+    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, rowhook_now.context,
+           CASE WHEN rowhook_now.chain IS NOT NULL THEN rowhook.loops(rowhook_now.chain, %s, %5$L, (%6$s)::text) END,
+           %4$s, %2$s, %5$L, %6$s, %7$s, %8$s, %9$s%3$s%10$s;$sql$,
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE ', truncated' END,
+        event_sql.type, event_sql.source, event_sql.op, rowhook.table_label((c).table_name), event_sql.row_key, event_sql.tenant, event_sql.moved,
+        CASE WHEN (c).max_size IS NULL THEN event_sql.data || ', ' || event_sql.previous
+             ELSE format('CASE WHEN rowhook_size.big THEN %s ELSE rowhook_size.data END, CASE WHEN rowhook_size.big THEN %s ELSE rowhook_size.previous END, nullif(rowhook_size.big, false)',
+                         event_sql.keys, event_sql.old_keys) END,
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE format($sql$
+     %s (SELECT v.data, v.previous, octet_length(v.data::text) + coalesce(octet_length(v.previous::text), 0) > %s AS big
+           FROM (SELECT %s AS data, (%s)::json AS previous OFFSET 0) AS v OFFSET 0) AS rowhook_size$sql$,
+             CASE event_sql.source WHEN '' THEN 'FROM' ELSE 'CROSS JOIN LATERAL' END, (c).max_size, event_sql.data, event_sql.previous) END
+        || event_sql.condition)
 $fn$;
-COMMENT ON FUNCTION rowhook.captured_columns(rowhook.capture) IS 'The columns that go into events; null: the whole row';
+COMMENT ON FUNCTION rowhook.event_sql(rowhook.capture, text, text, text, text, text, text, text, text, text, text, text) IS 'An INSERT of events';
 
 CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s)', side_sql.ordinal,
-        rowhook.payload_sql(side_sql.row_name, rowhook.captured_columns(c)), rowhook.key_sql(side_sql.row_name, (c).key),
-        rowhook.tenant_sql(side_sql.row_name, (c).tenant), side_sql.source)
+    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s%s)', side_sql.ordinal,
+        rowhook.payload_sql(c, side_sql.row_name), rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE format(', %s AS x', rowhook.key_payload_sql(c, side_sql.row_name)) END, side_sql.source)
 $fn$;
 COMMENT ON FUNCTION rowhook.side_sql(rowhook.capture, text, text, text) IS 'Old or new rows of an update, numbered';
 
 CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant). With "split", a row whose tenant changed, or
-    -- that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
+    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant, x: key as payload). With "split", a row whose tenant
+    -- changed, or that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
     -- payload, so they are compared as well.
-    SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data, previous, moved)
-    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, e.op, e.type, %1$L, e.row_key, e.tenant, e.data, e.previous, e.moved
-      FROM %2$s
+    SELECT rowhook.event_sql(c, 'e.op', 'e.type', 'e.row_key', 'e.tenant', 'e.data', 'e.keys', previous => 'e.previous', moved => 'e.moved',
+        old_keys => 'e.old_keys', source => format($sql$
+      FROM %1$s
      CROSS JOIN LATERAL (
-           SELECT rowhook.event_op 'update' AS op, %3$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
-                  rowhook.changed(o.j, n.j) AS previous, false AS moved%4$s) AS e
-     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
-     ORDER BY coalesce(n.i, o.i)%5$s;$sql$,
-        rowhook.table_label((c).table_name), update_sql.pairs, (c).type_prefix || '.updated',
+           SELECT rowhook.event_op 'update' AS op, %2$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
+                  rowhook.changed(o.j, n.j) AS previous, false AS moved%3$s%4$s) AS e$sql$,
+        update_sql.pairs, (c).type_prefix || '.updated',
+        CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x AS keys, CASE WHEN o.k IS DISTINCT FROM n.k THEN o.x END AS old_keys' END,
         CASE WHEN update_sql.split THEN format($sql$
             WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
            UNION ALL
-           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL
+           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL%s
             WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
            UNION ALL
-           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL
+           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL%s
             WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
-            (c).type_prefix || '.deleted', (c).type_prefix || '.created') ELSE '' END,
-        CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
+            (c).type_prefix || '.deleted', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', o.x, NULL' END,
+            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END) ELSE '' END),
+        condition => $sql$
+     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
+     ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $fn$;
 COMMENT ON FUNCTION rowhook.update_sql(rowhook.capture, text, boolean) IS 'The INSERT that captures updated rows';
 
 CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name, row_key, tenant, data)
-    SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, %L, %L, %L, %s, %s, %s%s;$sql$, insert_sql.op, (c).type_prefix || '.' || insert_sql.past, rowhook.table_label((c).table_name),
-        rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant),
-        rowhook.payload_sql(insert_sql.row_name, rowhook.captured_columns(c)), insert_sql.source)
+    SELECT rowhook.event_sql(c, quote_literal(insert_sql.op), quote_literal((c).type_prefix || '.' || insert_sql.past),
+        rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant), rowhook.payload_sql(c, insert_sql.row_name),
+        rowhook.key_payload_sql(c, insert_sql.row_name), insert_sql.source)
 $fn$;
 COMMENT ON FUNCTION rowhook.insert_sql(rowhook.capture, text, text, text, text) IS 'The INSERT that captures inserted or deleted rows';
 
@@ -67,9 +81,8 @@ CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text LANGUA
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT CASE
-    WHEN body_sql.op = 'truncate' THEN format($sql$
-    INSERT INTO rowhook.event (occurred_at, slot, kept_in, op, type, table_name) VALUES (rowhook_now.at, rowhook_now.slot, rowhook_now.slot, 'truncate', %L, %L);$sql$,
-            (c).type_prefix || '.truncated', rowhook.table_label((c).table_name))
+    WHEN body_sql.op <> ALL ((c).events) THEN ''
+    WHEN body_sql.op = 'truncate' THEN rowhook.event_sql(c, $sql$'truncate'$sql$, quote_literal((c).type_prefix || '.truncated'), 'NULL', 'NULL', 'NULL::json', 'NULL', '')
     WHEN (c).mode = 'row' THEN CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
         WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'OLD', '')
@@ -89,56 +102,137 @@ AS $fn$
     FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
                  rowhook.side_sql(c, 'rowhook_new', 'row_number() OVER ()', ' FROM rowhook_new_rows AS rowhook_new') AS new_rows) AS p
 $fn$;
-COMMENT ON FUNCTION rowhook.body_sql(rowhook.capture, text) IS 'What a trigger function does for one operation';
+COMMENT ON FUNCTION rowhook.body_sql(rowhook.capture, text) IS 'What a trigger function does for one operation, rules apart';
 
-CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.operations(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT ARRAY(SELECT o FROM unnest('{insert,update,delete,truncate}'::text[]) AS o
+                  WHERE o = ANY ((c).events) OR EXISTS (SELECT FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = o))
+$fn$;
+COMMENT ON FUNCTION rowhook.operations(rowhook.capture) IS 'Operations that a capture or one of its table''s rules makes events of';
+
+CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment.
+    SELECT CASE (c).on_error WHEN 'record' THEN format(E'\n    _rule := %L;', (r).type) ELSE '' END
+        || rowhook.event_sql(c, $sql$'rule'$sql$, quote_literal((r).type), rowhook.key_sql(n.name, (c).key), rowhook.tenant_sql(n.name, (c).tenant),
+            rowhook.payload_sql(c, n.name, rule_sql.whole), rowhook.key_payload_sql(c, n.name),
+            source => rule_sql.source || CASE WHEN (r).uses_changed THEN format(
+                '%s (SELECT rowhook.changed_columns(row_to_json(old.%2$s), row_to_json(new.%2$s)) AS changed OFFSET 0) AS rowhook_changed',
+                CASE rule_sql.source WHEN '' THEN E'\n      FROM' ELSE E'\n     CROSS JOIN LATERAL' END, rule_sql.whole) ELSE '' END,
+            previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'old', rule_sql.whole),
+                                                             rowhook.payload_sql(c, 'new', rule_sql.whole)) ELSE 'NULL' END,
+            condition => format(E'\n     WHERE (%s\n     )', (r).predicate))
+        || E'\n    _found := _found OR FOUND;'
+      FROM (SELECT CASE (r).op WHEN 'delete' THEN 'old' ELSE 'new' END AS name) AS n
+$fn$;
+COMMENT ON FUNCTION rowhook.rule_sql(rowhook.capture, rowhook.rule, text, text) IS 'The INSERT of one rule''s events';
+
+CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT format('(SELECT row_number() OVER () AS rowhook_i, rowhook_%1$s AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
+                  numbered_sql.side)
+$fn$;
+COMMENT ON FUNCTION rowhook.numbered_sql(text) IS 'Old or new rows of an update, by their columns and numbered';
+
+CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Old and new rows of an UPDATE are paired as for the capture itself. They carry themselves along whole (rowhook_row), because
+    -- their number is no column of the table.
+    SELECT CASE
+    WHEN (c).mode = 'row' THEN coalesce((SELECT string_agg(rowhook.rule_sql(c, r, '', '*'), '' ORDER BY r.id)
+        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
+    WHEN rules_sql.op IN ('insert', 'delete') THEN coalesce((SELECT string_agg(
+            rowhook.rule_sql(c, r, E'\n      FROM ' || CASE r.op WHEN 'insert' THEN 'rowhook_new_rows AS new' ELSE 'rowhook_old_rows AS old' END, '*'), '' ORDER BY r.id)
+        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
+    ELSE coalesce((SELECT format($sql$
+    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
+    ELSE%s
+    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
+                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, p.same_key), 'rowhook_row'), '' ORDER BY r.id))
+        FROM rowhook.rule AS r
+       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      JOIN %s AS new ON ',
+                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) || '%s' AS pairs,
+                          rowhook.key_sql('new', (c).key) || ' = ' || rowhook.key_sql('old', (c).key) AS same_key) AS p
+       WHERE r.table_name = (c).table_name AND r.op = rules_sql.op HAVING count(*) > 0), '') END
+$fn$;
+COMMENT ON FUNCTION rowhook.rules_sql(rowhook.capture, text) IS 'What a trigger function does for the rules of one operation';
+
+CREATE FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
+    -- write 2 microseconds and the test none. Under on_error = record what fails costs no more than its own events: a rule's not
+    -- the row's, nor the other way round.
+    WITH ring (test) AS (
+        SELECT format($sql$
+    IF %s THEN
+        _now := date_part('epoch', clock_timestamp()) * 1000;
+        _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
+        IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
+    END IF;$sql$, CASE steps_sql.rules WHEN '' THEN 'FOUND' ELSE '_found' END)
+    ), step (n, says, step) AS (
+        SELECT 1, '', steps_sql.body || ring.test FROM ring WHERE steps_sql.rules = ''
+        UNION ALL SELECT 1, '', steps_sql.body || E'\n    _found := FOUND;' WHERE steps_sql.rules <> '' AND steps_sql.body <> ''
+        UNION ALL SELECT 2, $sql$'rule ' || _rule || ': ' || $sql$, steps_sql.rules WHERE steps_sql.rules <> ''
+        UNION ALL SELECT 3, '', ring.test FROM ring WHERE steps_sql.rules <> ''
+    )
+    SELECT string_agg(CASE (c).on_error WHEN 'abort' THEN s.step ELSE format($sql$
+    BEGIN%s
+    EXCEPTION WHEN OTHERS THEN
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, %sSQLERRM);
+    END;$sql$, s.step, rowhook.table_label((c).table_name), s.says) END, '' ORDER BY s.n) FROM step AS s
+$fn$;
+COMMENT ON FUNCTION rowhook.steps_sql(rowhook.capture, text, text) IS 'What a trigger function does: the capture''s events, the rules'', the bell';
+
+CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Time and slot once for all rows, where the columns' own defaults would be computed for each; named by their block, as a
     -- captured column may be called "at". The transaction's id is left to its default: a statement that changes no row takes none.
-    -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
-    -- write 2 microseconds and the test none.
+    -- What the session says of itself is looked for once a statement, all of it in one expression: it costs each write that says
+    -- nothing half a microsecond.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
-$sql$, function_sql.name,
-       CASE (c).on_error WHEN 'abort' THEN format($sql$%s
-BEGIN%s%s
-    RETURN NULL;
-END
-$sql$, t.declarations, function_sql.body, t.test) ELSE format($sql$%s
-BEGIN
-    BEGIN%s%s
-    EXCEPTION WHEN OTHERS THEN
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, SQLERRM);
-    END;
-    RETURN NULL;
-END
-$sql$, t.declarations, function_sql.body, t.test, rowhook.table_label((c).table_name)) END,
-       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
-      FROM (SELECT $sql$
+$sql$, function_sql.name, format($sql$%s
 <<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
     slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0);
+    context json;
+    chain   text;
     _now   double precision;
-    _armed bigint;$sql$, $sql$
-    IF FOUND THEN
-        _now := date_part('epoch', clock_timestamp()) * 1000;
-        _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
-        IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
-    END IF;$sql$) AS t (declarations, test)
+    _armed bigint;%s
+BEGIN
+    IF concat(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
+              current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
+        IF rowhook.skips() THEN RETURN NULL; END IF;
+        context := rowhook.session_context();
+        chain := context ->> 'correlation_id';
+    END IF;%s
+    RETURN NULL;
+END
+$sql$, CASE function_sql.rules WHEN '' THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
+       CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
+           || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
+       rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
+       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
 $fn$;
-COMMENT ON FUNCTION rowhook.function_sql(rowhook.capture, text, text) IS 'CREATE FUNCTION of a trigger function';
+COMMENT ON FUNCTION rowhook.function_sql(rowhook.capture, text, text, text) IS 'CREATE FUNCTION of a trigger function';
 
 CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
-    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest((c).events) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
-        || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
+    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
+        || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
 $fn$;
 COMMENT ON FUNCTION rowhook.trigger_names(rowhook.capture) IS 'The triggers of a capture, quoted';
 
@@ -154,272 +248,37 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.drop_ddl(rowhook.capture) IS 'The SQL that removes a capture''s triggers and functions';
 
+CREATE FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce(string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op), body), '' ORDER BY n)
+                    || E'\n    END IF;', '')
+      FROM (SELECT op, body, row_number() OVER (ORDER BY n) AS n
+              FROM unnest(by_operation_sql.operations, by_operation_sql.bodies) WITH ORDINALITY AS o (op, body, n) WHERE body <> '') AS o
+$fn$;
+COMMENT ON FUNCTION rowhook.by_operation_sql(text[], text[]) IS 'What a row trigger does, told by its operation';
+
 CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT rowhook.drop_ddl(c) || CASE WHEN (c).mode = 'row' AND (c).events && '{insert,update,delete}'
-        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id), (
-                SELECT string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op),
-                                         rowhook.body_sql(c, op)), '' ORDER BY n) || E'\n    END IF;'
-                  FROM unnest(ARRAY(SELECT e FROM unnest((c).events) AS e WHERE e <> 'truncate')) WITH ORDINALITY AS o (op, n)))
+    SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
+        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
+                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
+                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
              || format(E'CREATE TRIGGER "!rowhook_row" AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
-                       (SELECT string_agg(upper(e), ' OR ') FROM unnest((c).events) AS e WHERE e <> 'truncate'), (c).table_name, (c).id)
+                       upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
     || coalesce((SELECT string_agg(
-            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op))
+            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op))
             || format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
                       op, upper(op), (c).table_name,
                       CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
                               WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
                               WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
-          FROM unnest((c).events) WITH ORDINALITY AS o (op, n)
+          FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
          WHERE op = 'truncate' OR (c).mode = 'statement'), '')
     || CASE WHEN (c).paused THEN coalesce((SELECT string_agg(format(E'ALTER TABLE %s DISABLE TRIGGER %s;\n', (c).table_name, t), '')
           FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
+      FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
 $fn$;
-COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that installs a capture';
-
-CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    -- Rows without a key can't be paired; foreign tables have no transition tables, and a write through the parent of a partition
-    -- or inheriting table fires none of its statement triggers; a user's own AFTER ROW trigger that writes the same row would
-    -- make "updated" precede "created".
-    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f')
-                  OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
-                  OR EXISTS (SELECT FROM pg_trigger AS t
-                              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-                                AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0
-                                AND t.tgname <> '!rowhook_row')
-                THEN 'row' ELSE 'statement' END
-      FROM pg_class AS c WHERE c.oid = capture_mode.source
-$fn$;
-COMMENT ON FUNCTION rowhook.capture_mode(regclass, text[]) IS 'Statement triggers where they can work, row triggers elsewhere';
-
-CREATE FUNCTION rowhook.check_source(source regclass) RETURNS void LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-DECLARE
-    _class pg_class;
-    _label text;
-BEGIN
-    SELECT * INTO _class FROM pg_class WHERE oid = check_source.source;
-    IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('there is no table with oid %s', check_source.source::oid), 'Name an existing table');
-    END IF;
-    _label := rowhook.table_label(check_source.source);
-    IF _class.relkind IN ('v', 'm') THEN
-        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads');
-    ELSIF _class.relkind NOT IN ('r', 'p', 'f') THEN
-        PERFORM rowhook.refuse(format('%s is not a table', _label), 'Name a table');
-    ELSIF _class.relnamespace = 'rowhook'::regnamespace THEN
-        PERFORM rowhook.refuse(format('%s belongs to Rowhook itself', _label), 'Its events would cause events without end; name a table of your own');
-    ELSIF _class.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) OR _class.relpersistence = 't' THEN
-        PERFORM rowhook.refuse(format('%s is a system or temporary table', _label), 'Name a table of your own');
-    END IF;
-END
-$fn$;
-COMMENT ON FUNCTION rowhook.check_source(regclass) IS 'Refuse what cannot be captured';
-
-CREATE FUNCTION rowhook.json_casts(source regclass) RETURNS TABLE (column_name text, type_name text, function_name text) LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    -- row_to_json calls such a cast, as the owner of the capture function: one that reads a table fails, and with it the write.
-    -- It looks into arrays, domains and composite types.
-    WITH RECURSIVE used (column_name, type) AS (
-        SELECT a.attname::text, a.atttypid FROM pg_attribute AS a
-         WHERE a.attrelid = json_casts.source AND a.attnum > 0 AND NOT a.attisdropped
-        UNION
-        SELECT u.column_name, inner_type.oid
-          FROM used AS u JOIN pg_type AS t ON t.oid = u.type,
-               LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype
-                        UNION ALL SELECT a.atttypid FROM pg_attribute AS a
-                                   WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS inner_type (oid)
-         WHERE inner_type.oid <> 0)
-    SELECT u.column_name, format_type(u.type, NULL), k.castfunc::regprocedure::text
-      FROM used AS u
-      JOIN pg_cast AS k ON k.castsource = u.type AND k.casttarget = 'json'::regtype AND k.castmethod = 'f' AND k.oid >= 16384
-$fn$;
-COMMENT ON FUNCTION rowhook.json_casts(regclass) IS 'User-defined casts to json that capturing a table would run';
-
-CREATE FUNCTION rowhook.capture_plan(
-    table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
-    key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
-    paused boolean DEFAULT NULL)
-RETURNS rowhook.capture LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-#variable_conflict use_column
-DECLARE
-    _was  rowhook.capture;
-    _plan rowhook.capture;
-    _bad  text;
-BEGIN
-    IF capture_plan.table_name IS NULL THEN
-        PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
-    END IF;
-    PERFORM rowhook.check_source(capture_plan.table_name);
-    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = capture_plan.table_name;
-    _plan := _was;
-    _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
-    _plan.table_name := capture_plan.table_name;
-    _plan.installed_at := clock_timestamp();
-    -- An option that is not given keeps what it was; an empty one takes it back.
-    _plan.tenant := nullif(coalesce(capture_plan.tenant, _was.tenant), '');
-    IF cardinality(capture_plan.include) > 0 AND cardinality(capture_plan.exclude) > 0 THEN
-        PERFORM rowhook.refuse('include and exclude are both given', 'Give the columns to send, or the columns to leave out');
-    END IF;
-    _plan.include := nullif(coalesce(capture_plan.include, CASE WHEN capture_plan.exclude IS NULL THEN _was.include END), '{}');
-    _plan.exclude := nullif(coalesce(capture_plan.exclude, CASE WHEN capture_plan.include IS NULL THEN _was.exclude END), '{}');
-    _plan.key := coalesce(capture_plan.key, _was.key, ARRAY(
-        SELECT a.attname::text FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
-          JOIN pg_attribute AS a ON a.attnum = k.attnum
-         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid ORDER BY k.n));
-    _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
-    _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
-        SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
-    _plan.on_error := coalesce(capture_plan.on_error, _was.on_error, 'abort');
-    _plan.paused := coalesce(capture_plan.paused, _was.paused, false);
-
-    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
-    PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
-    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
-    PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
-    SELECT e INTO _bad FROM unnest(_plan.events) AS e WHERE e <> ALL ('{insert,update,delete,truncate}'::text[]);
-    IF FOUND OR cardinality(_plan.events) = 0 THEN
-        PERFORM rowhook.refuse(format('events: "%s" is not an operation', coalesce(_bad, '')), 'Give some of: insert, update, delete, truncate');
-    END IF;
-    IF _plan.on_error NOT IN ('abort', 'record') THEN
-        PERFORM rowhook.refuse(format('on_error: "%s" is not known', _plan.on_error), 'Give abort or record');
-    END IF;
-    IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
-        PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
-    END IF;
-    IF _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
-        PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
-    END IF;
-    -- One order, no repeats: the same options always give the same SQL.
-    _plan.events := ARRAY(SELECT e FROM unnest('{insert,update,delete,truncate}'::text[]) AS e WHERE e = ANY (_plan.events));
-    IF (SELECT c.relkind FROM pg_class AS c WHERE c.oid = _plan.table_name) = 'f' THEN
-        _plan.events := array_remove(_plan.events, 'truncate');
-        IF cardinality(_plan.events) = 0 THEN
-            PERFORM rowhook.refuse('events: a foreign table''s truncate cannot be captured', 'Give some of: insert, update, delete');
-        END IF;
-    END IF;
-    _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
-    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^DROP [^\n]*\n', '', 'gn'));
-    RETURN _plan;
-END
-$fn$;
-COMMENT ON FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean) IS
-    'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
-
-CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    -- All triggers there, enabled as they should be, and their functions in the right hands (a restore changes that).
-    SELECT (SELECT count(*) FROM pg_trigger AS t
-              JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'rowhook'::regnamespace
-             WHERE t.tgrelid = (c).table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c))
-               AND (t.tgenabled = 'D') = (c).paused
-               AND pg_get_userbyid(p.proowner) = rowhook.capture_owner())
-           = cardinality(rowhook.trigger_names(c))
-$fn$;
-COMMENT ON FUNCTION rowhook.capture_is_whole(rowhook.capture) IS 'Whether a capture''s triggers are in place';
-
-CREATE FUNCTION rowhook.begun(c rowhook.capture) RETURNS rowhook.capture LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-DECLARE
-    _label text := rowhook.table_label(c.table_name);
-BEGIN
-    -- Where its events begin, for verify; asked when the triggers are there, so that no writer comes between.
-    IF c.labels IS NULL THEN
-        c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
-        c.since_xid := pg_current_xact_id();
-        c.began_empty := false;
-        IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
-              FROM pg_class AS r WHERE r.oid = c.table_name) THEN
-            EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
-        END IF;
-    END IF;
-    c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
-    RETURN c;
-END
-$fn$;
-COMMENT ON FUNCTION rowhook.begun(rowhook.capture) IS 'A capture that was just installed, with where its events begin';
-
-CREATE FUNCTION rowhook.capture(
-    table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
-    key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
-    paused boolean DEFAULT NULL)
-RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-#variable_conflict use_column
-DECLARE
-    _was     rowhook.capture;
-    _plan    rowhook.capture;
-    _cast    record;
-    _virtual name;
-BEGIN
-    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
-    _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
-                                  capture.events, capture.type_prefix, capture.on_error, capture.paused);
-    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
-    IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
-        RETURN 'unchanged';
-    END IF;
-    IF _plan.on_error = 'abort' THEN
-        FOR _cast IN SELECT * FROM rowhook.json_casts(_plan.table_name) LOOP
-            RAISE WARNING 'column "%" of type % is turned into JSON by %, which runs without the writer''s rights',
-                _cast.column_name, _cast.type_name, _cast.function_name
-                USING HINT = 'If it can fail, so can writes to the table: on_error => ''record'' lets them go on';
-        END LOOP;
-    END IF;
-    FOR _virtual IN
-        SELECT a.attname FROM pg_attribute AS a
-         WHERE a.attrelid = _plan.table_name AND a.attgenerated = 'v'  -- from Postgres 18 on
-           AND a.attname = ANY (coalesce(rowhook.captured_columns(_plan), ARRAY[a.attname::text]))
-    LOOP
-        RAISE WARNING 'column "%" is a virtual generated column: it is null in events', _virtual
-            USING HINT = 'Postgres computes it when it is read, after triggers have run: exclude it, or make it STORED';
-    END LOOP;
-    IF _plan.mode = 'row' THEN
-        RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
-            USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
-    END IF;
-    EXECUTE rowhook.capture_ddl(_plan);
-    IF _plan.key IS DISTINCT FROM _was.key THEN
-        _plan.labels := NULL;  -- rows have other names in the events from here on
-    END IF;
-    _plan := rowhook.begun(_plan);
-    DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
-    INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
-    RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
-END
-$fn$;
-COMMENT ON FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean) IS
-    'Capture a table, or change how; returns installed, changed or unchanged';
-
-CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-#variable_conflict use_column
-DECLARE
-    _was rowhook.capture;
-BEGIN
-    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
-    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name RETURNING c.* INTO _was;
-    IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured',
-            coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
-            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
-    END IF;
-    IF rowhook.drop_ddl(_was) <> '' THEN
-        EXECUTE rowhook.drop_ddl(_was);
-    END IF;
-    RETURN 'removed';
-END
-$fn$;
-COMMENT ON FUNCTION rowhook.uncapture(regclass) IS 'Remove a capture; no trace is left on the table';
+COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';

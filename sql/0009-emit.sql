@@ -13,8 +13,8 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM rowhook.pattern_candidates(emit.type) AS p WHERE p = '*') THEN
         PERFORM rowhook.refuse(format('type: "%s" is one of Rowhook''s own', emit.type), 'Choose another name');
     END IF;
-    INSERT INTO rowhook.event (op, type, row_key, tenant, data)
-    VALUES ('emit', emit.type, emit.key, emit.tenant, emit.data)
+    INSERT INTO rowhook.event (op, type, row_key, tenant, data, context)
+    VALUES ('emit', emit.type, emit.key, emit.tenant, emit.data, rowhook.session_context())
     RETURNING rowhook.public_id('evt', occurred_at, id, slot) INTO _id;
     PERFORM rowhook.ring();
     RETURN _id;

@@ -62,7 +62,14 @@ BEGIN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_capture;
         GRANT INSERT ON rowhook.event, rowhook.capture_failure TO rowhook_capture;
         GRANT SELECT ON SEQUENCE rowhook.doorbell, rowhook.present_slot TO rowhook_capture;
-        GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json) TO rowhook_capture;
+        GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.changed(json, json), rowhook.changed_columns(json, json), rowhook.readable(json)
+            TO rowhook_capture;
+        -- Made by a later migration, which calls this again.
+        IF to_regclass('rowhook.chain') IS NOT NULL THEN
+            GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.chain TO rowhook_capture;
+            GRANT EXECUTE ON FUNCTION rowhook.session_context(), rowhook.skips(), rowhook.loop_limit(), rowhook.loops(text, text, text, text)
+                TO rowhook_capture;
+        END IF;
     END IF;
     IF to_regrole('rowhook_relay') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_relay;
@@ -78,7 +85,7 @@ BEGIN
         GRANT USAGE ON SEQUENCE rowhook.secret_id_seq TO rowhook_relay;
         GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
         -- The API's catalog of event types, and what it is asked to emit.
-        GRANT SELECT ON rowhook.capture TO rowhook_relay;
+        GRANT SELECT ON rowhook.capture, rowhook.rule TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
             rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
@@ -87,7 +94,13 @@ BEGIN
         IF to_regclass('rowhook.ring') IS NOT NULL THEN
             PERFORM rowhook.grant_retention();
         END IF;
+        IF to_regclass('rowhook.chain') IS NOT NULL THEN  -- emit() asks what the session says
+            GRANT EXECUTE ON FUNCTION rowhook.session_context() TO rowhook_relay;
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
+    END IF;
+    IF to_regrole('rowhook_skip') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA rowhook TO rowhook_skip;  -- so that it stays while any database of the cluster has it
     END IF;
     IF to_regrole('rowhook_reader') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA rowhook TO rowhook_reader;
@@ -138,6 +151,7 @@ BEGIN
         format('capture functions belong to %I, and what a table''s owner defined (casts) runs with its rights', current_user));
     PERFORM rowhook.make_role('rowhook_relay', 'relays have to log in as a role that owns the schema, or has all rights on it');
     PERFORM rowhook.make_role('rowhook_reader', 'who may only read has to be granted the views one by one');
+    PERFORM rowhook.make_role('rowhook_skip', 'nobody but a superuser may write uncaptured (rowhook.skip)');
     PERFORM rowhook.join_capture_role();
     PERFORM rowhook.grant_to_roles();
     FOR _function IN

@@ -5,6 +5,5 @@ DROP FUNCTION rowhook.told_sql(rowhook.capture, bigint);
 DROP FUNCTION rowhook.check_verifiable(rowhook.capture);
 DROP FUNCTION rowhook.compared(json, json, text, text[]);
 DROP FUNCTION rowhook.old_key(rowhook.event, text[], regtype[]);
-DROP FUNCTION rowhook.readable(json);
 DROP FUNCTION rowhook.key_of(text[], regtype[]);
 DROP TYPE rowhook.comparison;

@@ -29,14 +29,6 @@ END
 $fn$;
 COMMENT ON FUNCTION rowhook.key_of(text[], regtype[]) IS 'A row key from its parts';
 
-CREATE FUNCTION rowhook.readable(odd json) RETURNS json LANGUAGE sql IMMUTABLE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $fn$
-    -- Column type json may hold \u0000 and halves of surrogates, at which functions of json give up: they become plain text.
-    SELECT regexp_replace(readable.odd::text, '(?<!\\)((?:\\\\)*)\\(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})', '\1\\\\\2', 'g')::json
-$fn$;
-COMMENT ON FUNCTION rowhook.readable(json) IS 'Json without the escapes that can''t be text';
-
 CREATE FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) RETURNS text LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -94,6 +86,10 @@ DECLARE
     _label text := rowhook.table_label(c.table_name);
     _cast  record;
 BEGIN
+    IF c.events = '{}' THEN
+        PERFORM rowhook.refuse(format('only rules make events of table %s: they don''t tell of every row', _label),
+            format('Capture its rows: rowhook capture %s --events insert,update,delete,truncate', _label));
+    END IF;
     IF cardinality(c.key) = 0 THEN
         PERFORM rowhook.refuse(format('table %s has no row key: its rows can''t be told apart', _label),
             format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _label));
@@ -139,7 +135,7 @@ AS $fn$
          CROSS JOIN LATERAL (SELECT CASE WHEN e.op = 'update' AND (%3$s) THEN rowhook.old_key(e, %4$L, %5$L) END AS key OFFSET 0) AS was
          CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
                              UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
-         WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op NOT IN ('truncate', 'emit', 'own', 'probe') AND e.row_key IS NOT NULL
+         WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op IN ('insert', 'update', 'delete', 'snapshot') AND e.row_key IS NOT NULL
     ), turn AS (
         SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
                CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
@@ -177,26 +173,30 @@ AS $fn$
           FROM present AS h FULL JOIN told AS s ON s.k = h.k
     ), judged AS (
         SELECT p.k, x.c, CASE WHEN p.verdict <> 'told' THEN p.verdict
-                              WHEN e.data::text = p.j::text OR (x.c).differ = '{}' THEN 'accounted'
+                              WHEN e.truncated OR e.data::text = p.j::text OR (x.c).differ = '{}' THEN 'accounted'
                               WHEN %11$L THEN 'stale' ELSE 'unproven' END AS verdict
           FROM pair AS p
           LEFT JOIN rowhook.event AS e ON e.id = p.put[1] AND e.slot = p.put[2]
-         CROSS JOIN LATERAL (SELECT CASE WHEN p.verdict = 'told' AND e.data::text IS DISTINCT FROM p.j::text
+         CROSS JOIN LATERAL (SELECT CASE WHEN p.verdict = 'told' AND e.truncated IS NULL AND e.data::text IS DISTINCT FROM p.j::text
                                          THEN rowhook.compared(e.data, p.j, %7$L, %8$L) END AS c OFFSET 0) AS x
          WHERE p.verdict IS NOT NULL
     )
     SELECT j.verdict, CASE WHEN j.verdict IN ('missing', 'stale', 'ghost') THEN j.k END, CASE WHEN j.verdict = 'stale' THEN (j.c).differ END,
            (j.c).added, (j.c).dropped, count(*)
       FROM judged AS j GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2$sql$,
-        rowhook.told_sql(c, verify_sql.begins), rowhook.key_sql('t', (c).key), rowhook.payload_sql('t', rowhook.captured_columns(c)),
+        rowhook.told_sql(c, verify_sql.begins), rowhook.key_sql('t', (c).key), rowhook.payload_sql(c, 't'),
         -- Rows of inheriting tables fire triggers of their own.
         CASE WHEN r.relkind = 'p' THEN '' ELSE 'ONLY ' END || (c).table_name::text,
         verify_sql.complete, verify_sql.newer,
         (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
            FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
-          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
-        -- Virtual ones are null in events.
-        ARRAY(SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attgenerated = 'v'),
+          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT coalesce((c).redact ? a.attname, false)),
+        -- Virtual ones are null in events; what a foreign key led to is another row's; of what was redacted nothing but its text can be
+        -- compared, which of some types is the writer's settings'.
+        ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+               WHERE a.attrelid = r.oid AND (a.attgenerated = 'v' OR (c).redact ? a.attname
+                 AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])))
+        || ARRAY(SELECT k FROM jsonb_object_keys((c).enrich) AS k),
         'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events))
       FROM pg_class AS r WHERE r.oid = (c).table_name
 $fn$;
@@ -262,6 +262,6 @@ END
 $fn$;
 COMMENT ON FUNCTION rowhook.log_of(rowhook.capture) IS 'From where on its events tell of a table, whether of every row, and which rows they should know';
 
-REVOKE EXECUTE ON FUNCTION rowhook.key_of(text[], regtype[]), rowhook.readable(json), rowhook.old_key(rowhook.event, text[], regtype[]),
+REVOKE EXECUTE ON FUNCTION rowhook.key_of(text[], regtype[]), rowhook.old_key(rowhook.event, text[], regtype[]),
     rowhook.compared(json, json, text, text[]), rowhook.check_verifiable(rowhook.capture), rowhook.told_sql(rowhook.capture, bigint),
     rowhook.verify_sql(rowhook.capture, bigint, boolean, text), rowhook.verify(regclass), rowhook.log_of(rowhook.capture) FROM PUBLIC;

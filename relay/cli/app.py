@@ -21,6 +21,7 @@ from relay.cli import (
     keys,
     migrate,
     replay,
+    rule,
     run,
     verify,
 )
@@ -31,6 +32,7 @@ app = typer.Typer(name="rowhook", add_completion=False, rich_markup_mode=None, p
 app.command("migrate")(migrate.migrate_command)
 app.command("capture")(capture.capture_command)
 app.command("uncapture")(capture.uncapture_command)
+app.add_typer(rule.app, name="rule")
 app.add_typer(endpoint.app, name="endpoint")
 app.command("run")(run.run_command)
 app.command("deliveries")(deliveries.deliveries_command)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from relay import captures, config, logging_setup, owners
+from relay import captures, config, logging_setup, owners, recipes
 from relay.cli.ending import DONE, FAILED
 from relay.cli.session import Connection, check_schema, connect, connect_wait, settings
 from relay.config import MOST_PROCESSES, Settings
@@ -36,9 +36,11 @@ def run_command(
         raise UserMistake(f"--instance-name {instance_name!r} is no name", "give 1 to 200 characters, or leave it out")
     given = config.require_database(settings())
     config.require_keyring(given)
+    recipes.check(given.recipe_names)
     logging_setup.set_up(given.log_format, given.log_level)
     check(given)
     captures.ensure(given)
+    recipes.ensure(given)
     # Here, because they bring aiohttp and all: no other command needs it.
     if (count or given.processes) == 1:
         from relay.service import serve
@@ -81,7 +83,7 @@ def check(given: Settings) -> None:
         check_schema(connection)
         check_keys(given, connection)
         owners.ensure(given, connection)
-    if given.admin_url and given.captures:
+    if given.admin_url and (given.captures or given.recipe_names):
         connect(given.admin_url, "ROWHOOK_ADMIN_URL", wait).close()
     if given.listen_url:
         connect(given.listen_url, "ROWHOOK_LISTEN_URL", wait).close()

@@ -48,6 +48,20 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
     return ok(check, "its triggers are in place")
 
 
+def judge_rules(rows: Iterable[Row]) -> list[Finding]:
+    """A rule that would be refused today fails when it runs, and under on_error = abort the write with it."""
+    return [
+        bad(
+            f"rule {row['type']} on {row['table']}",
+            f"{row['problem']}: it fails, and writes with it unless the capture has --on-error record",
+            f"rowhook rule add {row['type']} --on {row['table']} with another --when; or rule remove",
+        )
+        if row["problem"]
+        else ok(f"rule {row['type']} on {row['table']}", "its predicate fits the table")
+        for row in rows
+    ]
+
+
 def _failures(row: Row) -> Finding | None:
     if not row["failures"]:
         return None

@@ -132,7 +132,8 @@ def _captures(ask: Ask, relay_role: str) -> Iterator[tuple[str, Callable[[], Fin
 
 def _judged_captures(ask: Ask) -> list[Finding]:
     rows = ask("doctor.captures")
-    return captures.judge(rows, ask("doctor.outdated", tables=captures.can_be_planned(rows)))
+    found = captures.judge(rows, ask("doctor.outdated", tables=captures.can_be_planned(rows)))
+    return found + captures.judge_rules(ask("doctor.rules", tables=[row["table"] for row in rows if not row["table_gone"]]))
 
 
 def _work(ask: Ask, settings: Settings) -> Iterator[tuple[str, Callable[[], Finding | Sequence[Finding]]]]:

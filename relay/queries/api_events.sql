@@ -23,7 +23,7 @@ SELECT x.walked, x.last, w.*
 -- name: one
 -- With its data, unless that is larger than is wanted.
 SELECT e.id, e.slot, rowhook.public_id('evt', e.occurred_at, e.id, e.slot) AS public_id, e.occurred_at, e.op::text AS op, e.type, e.table_name,
-       e.row_key, e.tenant, e.moved, s.size,
+       e.row_key, e.tenant, e.moved, e.truncated IS NOT NULL AS truncated, e.context::text AS context, s.size,
        CASE WHEN s.size <= %(most)s THEN e.data::text END AS data, CASE WHEN s.size <= %(most)s THEN e.previous::text END AS previous
   FROM rowhook.event AS e
  CROSS JOIN LATERAL (SELECT coalesce(octet_length(e.data::text), 0) + coalesce(octet_length(e.previous::text), 0) AS size) AS s

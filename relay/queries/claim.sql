@@ -67,7 +67,7 @@ WITH me AS (
     SELECT s.*, row_number() OVER (PARTITION BY s.event_id ORDER BY s.delivery_id) AS nth
       FROM (SELECT z.*, sum(z.size) OVER (ORDER BY z.delivery_id) - z.size AS before
               FROM (SELECT k.id AS delivery_id, k.revision, k.shape, e.id AS event_id, e.slot, e.occurred_at, e.type, e.tenant, e.table_name, e.row_key, e.moved,
-                           e.data, e.previous,
+                           e.data, e.previous, e.context, e.truncated, e.looped,
                            coalesce(CASE WHEN pg_column_compression(e.data) IS NULL THEN pg_column_size(e.data) ELSE octet_length(e.data::text) END, 0)
                            + coalesce(CASE WHEN pg_column_compression(e.previous) IS NULL THEN pg_column_size(e.previous) ELSE octet_length(e.previous::text) END, 0) AS size
                       FROM (SELECT * FROM picked UNION ALL SELECT * FROM first_of_key LIMIT %(capacity)s) AS k
@@ -97,7 +97,7 @@ SELECT EXISTS (SELECT FROM me) AS live,
                     -- As in dispatch: what the body could not say makes that body fail, and not the reading of all others.
                     CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
                     e.type, e.tenant, e.table_name, e.row_key, e.moved,
-                    e.data, e.previous
+                    e.data, e.previous, e.context, e.truncated, e.looped
                FROM leased AS d LEFT JOIN fits AS e ON e.delivery_id = d.id AND d.nth = 1) AS l ON true
  ORDER BY l.event_id, l.id
 

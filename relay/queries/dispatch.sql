@@ -83,7 +83,7 @@ WITH late AS (
     -- Filters, and nothing where there are none. An event is parsed once for all of them. What takes too long is given up: with
     -- fewer events at once, or for the one. What is for one endpoint and tells of no row (a ping) goes there unasked.
     SELECT c.id, c.type, c.tenant, c.endpoint_id,
-           CASE WHEN clock_timestamp() < statement_timestamp() + interval '4 s' THEN rowhook.filter_document(c.type, c.data, c.previous)
+           CASE WHEN clock_timestamp() < statement_timestamp() + interval '4 s' THEN rowhook.filter_document(c.type, c.data, c.previous, c.context)
                 ELSE to_jsonb(rowhook.filters_take_too_long(%(chunk)s = 1)) END AS document
       FROM chunk AS c
      WHERE (c.endpoint_id IS NULL OR c.table_name IS NOT NULL)
@@ -140,7 +140,7 @@ SELECT r.events, r.last_id, k.parked, k.parked_for, r.size, b.deliveries, b.faul
                     -- What the body could not say (infinity, BC) makes that body fail, and not the reading of all others.
                     CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
                     e.type, e.tenant, e.table_name, e.row_key, e.moved,
-                    e.data, e.previous
+                    e.data, e.previous, e.context, e.truncated, e.looped
                FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.shape, m.event_id,
                             row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth
                        FROM made AS m JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
@@ -178,7 +178,7 @@ WITH open AS MATERIALIZED (
     SELECT o.id, o.slot, w.endpoint_id, CASE WHEN w.ordered THEN coalesce(coalesce(o.table_name, '') || ':' || o.row_key, '#' || o.id) END AS order_key,
            w.shape,
            CASE WHEN w.filter IS NOT NULL AND (o.endpoint_id IS NULL OR o.table_name IS NOT NULL)
-                THEN (SELECT rowhook.filter_verdict(w.filter, e.type, e.data, e.previous) FROM rowhook.event AS e WHERE e.id = o.id AND e.slot = o.slot)
+                THEN (SELECT rowhook.filter_verdict(w.filter, e.type, e.data, e.previous, e.context) FROM rowhook.event AS e WHERE e.id = o.id AND e.slot = o.slot)
                 ELSE 'matched' END AS verdict
       FROM open AS o JOIN wanted AS w ON w.type = o.type AND w.addressee IS NOT DISTINCT FROM o.endpoint_id
      WHERE w.tenant IS NULL OR w.tenant = o.tenant

@@ -62,6 +62,11 @@ SELECT rowhook.table_label(c.table_name) AS "table", c.mode, p.mode AS mode_now
   FROM rowhook.capture AS c CROSS JOIN LATERAL rowhook.capture_plan(c.table_name) AS p
  WHERE rowhook.table_label(c.table_name) = ANY (%(tables)s) AND p.fingerprint <> c.fingerprint ORDER BY 1
 
+-- name: rules
+-- Rules, and why they would be refused today.
+SELECT r.type, rowhook.table_label(r.table_name) AS "table", rowhook.rule_problem(r) AS problem
+  FROM rowhook.rule AS r WHERE rowhook.table_label(r.table_name) = ANY (%(tables)s) ORDER BY 2, r.id
+
 -- name: writers
 -- Transactions that hold events back: they have written some and not ended.
 SELECT 'session' AS kind, l.pid::text AS id, a.usename::text AS who, a.application_name AS application, a.state,

@@ -12,7 +12,7 @@ SELECT e.id, e.slot, rowhook.public_id('evt', e.occurred_at, e.id, e.slot) AS pu
 SELECT p.id, p.public_id AS endpoint_id, p.url, p.tenant, p.events, p.state AS endpoint_state, p.state_reason, p.created_at AS added_at,
        p.circuit, p.probe_at, p.rate, p.filter,
        CASE WHEN p.filter IS NOT NULL AND d.id IS NULL AND %(addressee)s::bigint IS NULL
-            THEN (SELECT rowhook.filter_verdict(p.filter, e.type, e.data, e.previous)
+            THEN (SELECT rowhook.filter_verdict(p.filter, e.type, e.data, e.previous, e.context)
                     FROM rowhook.event AS e WHERE e.id = %(event)s AND e.slot = %(event_slot)s) END AS verdict,
        CASE WHEN %(addressee)s::bigint IS NULL THEN EXISTS (SELECT FROM rowhook.pattern_candidates(%(type)s) AS k WHERE k = ANY (p.events))
             ELSE p.id = %(addressee)s END AS wants,

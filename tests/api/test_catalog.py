@@ -160,3 +160,26 @@ def test_a_type_that_has_a_cast_to_json_is_anything(dsn: str, conn: Connection) 
     with open_as_api(dsn) as connection:
         (created,) = [one for one in catalog.event_types(connection) if one.name == "paint.created"]
         assert created.schema["properties"]["data"]["properties"]["colour"] == {}
+
+
+def test_rules_and_changed_columns(dsn: str, conn: Connection) -> None:
+    conn.execute("CREATE TABLE kinds (id int PRIMARY KEY, name text)")
+    conn.execute("CREATE TABLE notes (id int PRIMARY KEY, body text, kind_id int REFERENCES kinds, hour int)")
+    conn.execute("""
+        SELECT rowhook.capture('notes', events => '{insert}', redact => '{"body": "mask", "hour": "sha256"}', max_size => 160,
+                               enrich => '{"kind": "kind_id.name"}')
+    """)
+    conn.execute("SELECT rowhook.rule('note.moved', 'notes', 'update', 'new.kind_id <> old.kind_id', 'It has another kind.')")
+    conn.execute("INSERT INTO kinds VALUES (1, 'a'), (2, repeat('b', 100))")
+    conn.execute("INSERT INTO notes VALUES (1, 'secret', 1, 7)")
+    conn.execute("UPDATE notes SET kind_id = 2")
+    with open_as_api(dsn) as connection:
+        known = {one.name: one for one in catalog.event_types(connection) if one.table}
+        assert list(known) == ["note.created", "note.moved"]
+        assert known["note.moved"].description == "It has another kind."
+        check, found = validators(connection), bodies(connection)
+        for name, one in known.items():
+            check[name].validate(one.example())
+            check[name].validate(json.loads(found[name][0]))
+        assert json.loads(found["note.created"][0])["data"]["body"] == "****"
+        assert json.loads(found["note.moved"][0])["truncated"] is True

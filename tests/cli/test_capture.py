@@ -45,6 +45,9 @@ def test_options_not_given_stay(rowhook: Rowhook):
         "key": ["id"],
         "on_error": "record",
         "paused": False,
+        "redact": None,
+        "max_size": None,
+        "enrich": None,
     }
     now = rowhook("capture", "expenses", "--include", "id,amount", "--tenant", "", "--key", "", "--json", ok=True).json
     assert (now["include"], now["exclude"], now["tenant"], now["key"]) == (["id", "amount"], None, None, [])
@@ -84,6 +87,17 @@ def test_dry_run_prints_sql_and_changes_nothing(rowhook: Rowhook, conn: Connecti
     assert (plan["result"], plan["dry_run"], plan["tenant"], plan["type_prefix"]) == ("installed", True, "user_id", "expense")
     rowhook("capture", "expenses", ok=True)
     assert "nothing to do" in rowhook("capture", "expenses", "--dry-run", ok=True).out
+
+
+def test_columns_redacted_limited_and_enriched(rowhook: Rowhook):
+    options = ("--redact", "notes:sha256, currency:mask", "--max-size", "1000", "--enrich", "category_name:category_id.name")
+    now = rowhook("capture", "expenses", *options, "--json", ok=True).json
+    assert now["redact"] == {"notes": "sha256", "currency": "mask"}
+    assert (now["max_size"], now["enrich"]) == (1000, {"category_name": "category_id.name"})
+    assert rowhook("capture", "expenses", "--redact", "", "--json", ok=True).json["redact"] is None
+    rowhook("capture", "expenses", "--redact", "notes").refused("--redact 'notes' is not a list of pairs")
+    rowhook("capture", "expenses", "--redact", "notes:rot13").refused('"rot13" is no way', "sha256, mask or last4")
+    rowhook("capture", "expenses", "--enrich", "a:amount.name").refused("is no foreign key")
 
 
 def test_printed_sql_does_what_capture_does(rowhook: Rowhook, conn: Connection):

@@ -21,7 +21,9 @@ from typing import Any
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
+from psycopg.rows import dict_row
 
+from relay import recipes
 from relay.envelope import envelope
 from relay.event import Event
 from relay.public_id import public_id
@@ -275,8 +277,9 @@ def check(event: dict[str, Any]) -> None:
     elif event["type"] == "expense.truncated":
         assert event["data"] is None
     else:
-        schema("expense").validate(event["data"])
-        old_values = json.loads(BLOCKS["schema: expense"])
+        name = event["type"].partition(".")[0]
+        schema(name).validate(event["data"])
+        old_values = json.loads(BLOCKS[f"schema: {name}"])
         del old_values["required"]
         Draft202012Validator(old_values).validate(event.get("previous", {}))
 
@@ -373,6 +376,28 @@ def test_real_events_fit_the_schemas(finmind: str, connect: Callable[..., psycop
     assert ids == sorted(ids)
     catalog = set(re.findall(r"^\| `(expense\.\w+)` \|", PAGE, re.M))
     assert catalog == {event["type"] for event in events}
+
+
+def test_events_of_the_recipe_fit_the_schemas(finmind_dsn: str, connect: Callable[..., psycopg.Connection[Any]]):
+    writer = connect(dsn=finmind_dsn, row_factory=dict_row)
+    recipes.install(writer, "finmind")
+    writer = connect(dsn=finmind_dsn)
+    writer.execute("INSERT INTO users (email, password_hash) VALUES ('a', 'x')")
+    writer.execute("INSERT INTO rowhook.budget VALUES (1, 10)")
+    writer.execute("INSERT INTO expenses (user_id, amount) VALUES (1, 11.50)")
+    writer.execute(
+        "INSERT INTO bills (user_id, name, amount, next_due_date, cadence) VALUES (1, 'a', 1, '2026-01-31', 'MONTHLY')"
+    )
+    writer.execute("UPDATE bills SET next_due_date = '2026-02-28'")
+    writer.execute("INSERT INTO reminders (user_id, message, send_at) VALUES (1, 'a', now())")
+    writer.execute("UPDATE reminders SET sent = true")
+    events = events_of(writer)
+    for event in events:
+        check(event)
+        assert set(event["data"]) == set(json.loads(BLOCKS[f"schema: {event['type'].partition('.')[0]}"])["properties"])
+    told = {event["type"] for event in events}
+    assert told == {"expense.created", "budget.exceeded", "bill.created", "bill.paid", "reminder.fired"}
+    assert told - {"expense.created"} == set(re.findall(r"^\| `((?:bill|reminder|budget)\.\w+)` \|", PAGE, re.M))
 
 
 def test_own_events_fit_the_schema(finmind: str, connect: Callable[..., psycopg.Connection[Any]]):

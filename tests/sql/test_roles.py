@@ -76,6 +76,13 @@ MAY = {
         "rowhook.present_slot": "SELECT",
         "rowhook.ring()": "EXECUTE",
         "rowhook.changed(json,json)": "EXECUTE",
+        "rowhook.changed_columns(json,json)": "EXECUTE",
+        "rowhook.readable(json)": "EXECUTE",
+        "rowhook.chain": "DELETE INSERT SELECT UPDATE",
+        "rowhook.session_context()": "EXECUTE",
+        "rowhook.skips()": "EXECUTE",
+        "rowhook.loop_limit()": "EXECUTE",
+        "rowhook.loops(text,text,text,text)": "EXECUTE",
         # Its own: the generated functions belong to it.
         "rowhook.capture_probe()": "EXECUTE",
         "rowhook.capture_1_insert()": "EXECUTE",
@@ -96,6 +103,8 @@ MAY = {
         "rowhook.retention": "SELECT UPDATE",
         "rowhook.attempt_id_seq": "SELECT",
         "rowhook.capture": "SELECT",
+        "rowhook.rule": "SELECT",
+        "rowhook.session_context()": "EXECUTE",
         "rowhook.instance": "DELETE INSERT SELECT UPDATE",
         "rowhook.cursor": "SELECT UPDATE",
         "rowhook.horizon": "SELECT UPDATE(removed_id) UPDATE(xid)",
@@ -137,6 +146,10 @@ MAY = {
 # What no role has to do with: it is for who migrates, captures or verifies. Whatever is new in the schema belongs here or in MAY,
 # in sql/0011-roles.sql and in the table of docs/security.md.
 FOR_WHO_MIGRATES = {
+    *("rule", "rule_id_seq", "rule_sql", "rules_sql", "numbered_sql", "steps_sql", "operations", "by_operation_sql"),
+    *("check_expression", "predicate_tree", "check_predicate", "check_rule", "rule_plan", "unrule", "rule_problem"),
+    *("timed", "cost", "event_sql", "redacted_sql", "enrichments", "grants_sql", "key_payload_sql"),
+    *("check_redact", "check_enrich", "revoke_enrichments"),
     *("capture", "capture_id_seq", "event_id_seq", "endpoint_id_seq", "delivery_id_seq", "capture_failure_id_seq"),
     *(
         "begun",
@@ -160,7 +173,6 @@ FOR_WHO_MIGRATES = {
         "mark_horizon",
         "old_key",
         "payload_sql",
-        "readable",
         "side_sql",
     ),
     *("singular", "table_label", "tenant_sql", "told_sql", "trigger_names", "uncapture", "update_sql", "verify", "verify_sql"),
@@ -316,7 +328,7 @@ def roles(cluster: Cluster) -> list[str]:
         return [name for (name,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^rowhook_' ORDER BY 1")]
 
 
-ALL = ["rowhook_capture", "rowhook_reader", "rowhook_relay"]
+ALL = ["rowhook_capture", "rowhook_reader", "rowhook_relay", "rowhook_skip"]
 
 
 def captures_an_order(cluster: Cluster, database: str) -> None:
@@ -357,11 +369,16 @@ def test_what_a_plain_owner_lacks_is_said_and_can_be_made_up_for(
     dsn = cluster.dsn(database, user="plain")
     migrate(dsn)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(said) == 3
+    assert len(said) == 4
     for message, role, weaker in zip(
         said,
-        ("rowhook_capture", "rowhook_relay", "rowhook_reader"),
-        ("(casts) runs with its rights", "relays have to log in as a role that owns the schema", "the views one by one"),
+        ("rowhook_capture", "rowhook_relay", "rowhook_reader", "rowhook_skip"),
+        (
+            "(casts) runs with its rights",
+            "relays have to log in as a role that owns the schema",
+            "the views one by one",
+            "nobody but a superuser",
+        ),
         strict=True,
     ):
         assert f"role plain may not create role {role}: " in message

@@ -20,6 +20,7 @@ PROMISED = {"bench", "metric", "value", "unit", "baseline", "ratio"}
 @pytest.mark.parametrize(
     ("name", "units"),
     [
+        ("captures", {"tps"}),
         ("idle", {"queries/s", "% of a core", "bytes/s"}),
         ("latency", {"ms"}),
         ("peers", {"deliveries/s"}),

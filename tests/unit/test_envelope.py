@@ -50,6 +50,13 @@ def test_whole() -> None:
     )
 
 
+def test_what_follows_where_it_applies() -> None:
+    assert made(moved=True, truncated=True, context=b'{"actor": "a"}').endswith(
+        b'"data":{"amount":99.50},"moved":true,"truncated":true,"context":{"actor": "a"}}'
+    )
+    assert made(truncated=True).endswith(b'"data":{"amount":99.50},"truncated":true}')
+
+
 def test_least() -> None:
     assert made(tenant=None, data=None) == (
         b'{"id":"evt_1","type":"expense.created","timestamp":"2026-01-01T09:30:00.123456Z","tenant":null,"data":null}'

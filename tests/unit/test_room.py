@@ -54,6 +54,7 @@ def _claimed(event: int, data: bytes | None = None, endpoint: int = 1) -> Claime
     return Claimed(
         *(1, MOMENT, endpoint, 1, 1, 0, 0, None, None, None, event, 0),
         *(MOMENT, "expense.created", None, None, "1", False, data, None),
+        *(None, None, None),
     )
 
 

@@ -1,0 +1,99 @@
+-- What of a row goes into its event: SQL expressions that the generated functions are made of.
+-- depends: 0007-capture
+
+CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE cardinality(key_sql.columns)
+           WHEN 0 THEN 'NULL::text'
+           WHEN 1 THEN format('%s.%I::text', key_sql.row_name, key_sql.columns[1])
+           ELSE (SELECT 'json_build_array(' || string_agg(format('%s.%I::text', key_sql.row_name, c), ', ' ORDER BY n) || ')::text'
+                   FROM unnest(key_sql.columns) WITH ORDINALITY AS u (c, n)) END
+$fn$;
+COMMENT ON FUNCTION rowhook.key_sql(text, text[]) IS 'SQL expression of a row key';
+
+CREATE FUNCTION rowhook.tenant_sql(row_name text, column_name text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN tenant_sql.column_name IS NULL THEN 'NULL::text'
+                ELSE format('%s.%I::text', tenant_sql.row_name, tenant_sql.column_name) END
+$fn$;
+COMMENT ON FUNCTION rowhook.tenant_sql(text, text) IS 'SQL expression of a tenant';
+
+CREATE FUNCTION rowhook.captured_columns(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN (c).include IS NOT NULL THEN (c).include
+                WHEN (c).exclude IS NOT NULL
+                THEN ARRAY(SELECT u.col FROM unnest(rowhook.columns_of((c).table_name)) WITH ORDINALITY AS u (col, n)
+                            WHERE u.col <> ALL ((c).exclude) ORDER BY n) END
+$fn$;
+COMMENT ON FUNCTION rowhook.captured_columns(rowhook.capture) IS 'The columns that go into events; null: the whole row';
+
+CREATE FUNCTION rowhook.redacted_sql(value text, method text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- "value" is SQL of a text. A mask says nothing of its length; of a short value even the last four would say too much.
+    SELECT CASE redacted_sql.method
+           WHEN 'sha256' THEN format('encode(sha256(convert_to(%s, %L)), %L)', redacted_sql.value, 'UTF8', 'hex')
+           WHEN 'mask' THEN format('CASE WHEN %s IS NOT NULL THEN %L END', redacted_sql.value, '****')
+           WHEN 'last4' THEN format('CASE WHEN length(%1$s) >= 8 THEN %2$L || right(%1$s, 4) WHEN %1$s IS NOT NULL THEN %2$L END', redacted_sql.value, '****') END
+$fn$;
+COMMENT ON FUNCTION rowhook.redacted_sql(text, text) IS 'SQL expression of a value made unreadable';
+
+CREATE FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near text, OUT far regclass, OUT far_key text, OUT far_column text)
+RETURNS SETOF record LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT DISTINCT ON (e.key) e.key, n.attname::text, f.confrelid::regclass, k.attname::text, split_part(e.value, '.', 2)
+      FROM jsonb_each_text((c).enrich) AS e
+      JOIN pg_attribute AS n ON n.attrelid = (c).table_name AND n.attname = split_part(e.value, '.', 1)
+      JOIN pg_constraint AS f ON f.conrelid = n.attrelid AND f.contype = 'f' AND f.conkey = ARRAY[n.attnum]
+      JOIN pg_attribute AS k ON k.attrelid = f.confrelid AND k.attnum = f.confkey[1]
+     ORDER BY e.key, f.conname
+$fn$;
+COMMENT ON FUNCTION rowhook.enrichments(rowhook.capture) IS 'Where a capture''s further values are found: the row that a foreign key leads to';
+
+CREATE FUNCTION rowhook.grants_sql(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- What the owner of the capture's functions needs to find them: SELECT on two columns, and no more.
+    SELECT coalesce(string_agg(DISTINCT g.statement, ''), '')
+      FROM rowhook.enrichments(c) AS e
+      JOIN pg_class AS t ON t.oid = e.far
+     CROSS JOIN LATERAL (VALUES
+        (format(E'GRANT USAGE ON SCHEMA %s TO %I;\n', t.relnamespace::regnamespace, rowhook.capture_owner()),
+         has_schema_privilege(rowhook.capture_owner(), t.relnamespace, 'USAGE')),
+        (format(E'GRANT SELECT (%I, %I) ON %s TO %I;\n', e.far_key, e.far_column, e.far, rowhook.capture_owner()),
+         has_column_privilege(rowhook.capture_owner(), e.far, e.far_key, 'SELECT') AND has_column_privilege(rowhook.capture_owner(), e.far, e.far_column, 'SELECT')))
+        AS g (statement, granted)
+     WHERE NOT g.granted
+$fn$;
+COMMENT ON FUNCTION rowhook.grants_sql(rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
+
+CREATE FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text DEFAULT '*') RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
+    -- ".*" is the whole row even where a column has the row's name.
+    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL
+                THEN format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole)
+                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)', concat_ws(', ',
+                    (SELECT string_agg(CASE WHEN (c).redact ? u.col
+                                THEN rowhook.redacted_sql(format('%s.%I::text', payload_sql.row_name, u.col), (c).redact ->> u.col) || format(' AS %I', u.col)
+                                ELSE format('%s.%I', payload_sql.row_name, u.col) END, ', ' ORDER BY u.n)
+                       FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
+                    (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
+                                              e.far_column, e.far, e.far_key, payload_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
+                       FROM rowhook.enrichments(c) AS e))) END
+$fn$;
+COMMENT ON FUNCTION rowhook.payload_sql(rowhook.capture, text, text) IS 'SQL expression of an event''s data; whole: what stands for the whole row';
+
+CREATE FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT format('(SELECT row_to_json(_k.*) FROM (SELECT %s) AS _k)', string_agg(format('%s.%I', key_payload_sql.row_name, u.col), ', ' ORDER BY u.n))
+                       FROM unnest((c).key) WITH ORDINALITY AS u (col, n)
+                      WHERE u.col = ANY (coalesce(rowhook.captured_columns(c), (c).key)) HAVING count(*) > 0), $sql$'{}'::json$sql$)
+$fn$;
+COMMENT ON FUNCTION rowhook.key_payload_sql(rowhook.capture, text) IS 'SQL expression of an event''s data where its row is too large';

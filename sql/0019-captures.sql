@@ -1,0 +1,262 @@
+-- capture() and uncapture(): options checked, a plan made of them, installed.
+-- depends: 0018-retention
+
+CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Rows without a key can't be paired; foreign tables have no transition tables, and a write through the parent of a partition
+    -- or inheriting table fires none of its statement triggers; a user's own AFTER ROW trigger that writes the same row would
+    -- make "updated" precede "created".
+    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f')
+                  OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
+                  OR EXISTS (SELECT FROM pg_trigger AS t
+                              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+                                AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0
+                                AND t.tgname <> '!rowhook_row')
+                THEN 'row' ELSE 'statement' END
+      FROM pg_class AS c WHERE c.oid = capture_mode.source
+$fn$;
+COMMENT ON FUNCTION rowhook.capture_mode(regclass, text[]) IS 'Statement triggers where they can work, row triggers elsewhere';
+
+CREATE FUNCTION rowhook.check_source(source regclass) RETURNS void LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _class pg_class;
+    _label text;
+BEGIN
+    SELECT * INTO _class FROM pg_class WHERE oid = check_source.source;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('there is no table with oid %s', check_source.source::oid), 'Name an existing table');
+    END IF;
+    _label := rowhook.table_label(check_source.source);
+    IF _class.relkind IN ('v', 'm') THEN
+        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads');
+    ELSIF _class.relkind NOT IN ('r', 'p', 'f') THEN
+        PERFORM rowhook.refuse(format('%s is not a table', _label), 'Name a table');
+    ELSIF _class.relnamespace = 'rowhook'::regnamespace THEN
+        PERFORM rowhook.refuse(format('%s belongs to Rowhook itself', _label), 'Its events would cause events without end; name a table of your own');
+    ELSIF _class.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) OR _class.relpersistence = 't' THEN
+        PERFORM rowhook.refuse(format('%s is a system or temporary table', _label), 'Name a table of your own');
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.check_source(regclass) IS 'Refuse what cannot be captured';
+
+CREATE FUNCTION rowhook.json_casts(source regclass) RETURNS TABLE (column_name text, type_name text, function_name text) LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- row_to_json calls such a cast, as the owner of the capture function: one that reads a table fails, and with it the write.
+    -- It looks into arrays, domains and composite types.
+    WITH RECURSIVE used (column_name, type) AS (
+        SELECT a.attname::text, a.atttypid FROM pg_attribute AS a
+         WHERE a.attrelid = json_casts.source AND a.attnum > 0 AND NOT a.attisdropped
+        UNION
+        SELECT u.column_name, inner_type.oid
+          FROM used AS u JOIN pg_type AS t ON t.oid = u.type,
+               LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype
+                        UNION ALL SELECT a.atttypid FROM pg_attribute AS a
+                                   WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS inner_type (oid)
+         WHERE inner_type.oid <> 0)
+    SELECT u.column_name, format_type(u.type, NULL), k.castfunc::regprocedure::text
+      FROM used AS u
+      JOIN pg_cast AS k ON k.castsource = u.type AND k.casttarget = 'json'::regtype AND k.castmethod = 'f' AND k.oid >= 16384
+$fn$;
+COMMENT ON FUNCTION rowhook.json_casts(regclass) IS 'User-defined casts to json that capturing a table would run';
+
+CREATE FUNCTION rowhook.capture_plan(
+    table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
+    key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
+    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL)
+RETURNS rowhook.capture LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    _was  rowhook.capture;
+    _plan rowhook.capture;
+    _bad  text;
+BEGIN
+    IF capture_plan.table_name IS NULL THEN
+        PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
+    END IF;
+    PERFORM rowhook.check_source(capture_plan.table_name);
+    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = capture_plan.table_name;
+    _plan := _was;
+    _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
+    _plan.table_name := capture_plan.table_name;
+    _plan.installed_at := clock_timestamp();
+    -- An option that is not given keeps what it was; an empty one takes it back.
+    _plan.tenant := nullif(coalesce(capture_plan.tenant, _was.tenant), '');
+    IF cardinality(capture_plan.include) > 0 AND cardinality(capture_plan.exclude) > 0 THEN
+        PERFORM rowhook.refuse('include and exclude are both given', 'Give the columns to send, or the columns to leave out');
+    END IF;
+    _plan.include := nullif(coalesce(capture_plan.include, CASE WHEN capture_plan.exclude IS NULL THEN _was.include END), '{}');
+    _plan.exclude := nullif(coalesce(capture_plan.exclude, CASE WHEN capture_plan.include IS NULL THEN _was.exclude END), '{}');
+    _plan.key := coalesce(capture_plan.key, _was.key, ARRAY(
+        SELECT a.attname::text FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
+          JOIN pg_attribute AS a ON a.attnum = k.attnum
+         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid ORDER BY k.n));
+    _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
+    _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
+        SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
+    _plan.on_error := coalesce(capture_plan.on_error, _was.on_error, 'abort');
+    _plan.paused := coalesce(capture_plan.paused, _was.paused, false);
+    _plan.redact := nullif(coalesce(capture_plan.redact, _was.redact), '{}');
+    _plan.max_size := nullif(coalesce(capture_plan.max_size, _was.max_size), 0);
+    _plan.enrich := nullif(coalesce(capture_plan.enrich, _was.enrich), '{}');
+
+    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
+    PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
+    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
+    PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    PERFORM rowhook.check_redact(_plan);
+    PERFORM rowhook.check_enrich(_plan);
+    IF _plan.max_size < 0 THEN
+        PERFORM rowhook.refuse(format('max_size: %s is not a number of bytes', _plan.max_size), 'Give how large an event''s JSON may be, e.g. 65536; 0: any size');
+    END IF;
+    SELECT e INTO _bad FROM unnest(_plan.events) AS e WHERE e <> ALL ('{insert,update,delete,truncate}'::text[]);
+    IF FOUND OR _plan.events = '{}' AND rowhook.operations(_plan) = '{}' THEN  -- with rules it may be none
+        PERFORM rowhook.refuse(format('events: "%s" is not an operation', coalesce(_bad, '')), 'Give some of: insert, update, delete, truncate');
+    END IF;
+    IF _plan.on_error NOT IN ('abort', 'record') THEN
+        PERFORM rowhook.refuse(format('on_error: "%s" is not known', _plan.on_error), 'Give abort or record');
+    END IF;
+    IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
+        PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
+    END IF;
+    IF _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
+        PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
+    END IF;
+    -- One order, no repeats: the same options always give the same SQL.
+    _plan.events := ARRAY(SELECT e FROM unnest('{insert,update,delete,truncate}'::text[]) AS e WHERE e = ANY (_plan.events));
+    IF (SELECT c.relkind FROM pg_class AS c WHERE c.oid = _plan.table_name) = 'f' THEN
+        _plan.events := array_remove(_plan.events, 'truncate');
+        IF rowhook.operations(_plan) = '{}' THEN
+            PERFORM rowhook.refuse('events: a foreign table''s truncate cannot be captured', 'Give some of: insert, update, delete');
+        END IF;
+    END IF;
+    _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
+    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^(DROP|GRANT) [^\n]*\n', '', 'gn'));
+    RETURN _plan;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb) IS
+    'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
+
+CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- All triggers there, enabled as they should be, and their functions in the right hands (a restore changes that).
+    SELECT (SELECT count(*) FROM pg_trigger AS t
+              JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'rowhook'::regnamespace
+             WHERE t.tgrelid = (c).table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c))
+               AND (t.tgenabled = 'D') = (c).paused
+               AND pg_get_userbyid(p.proowner) = rowhook.capture_owner())
+           = cardinality(rowhook.trigger_names(c))
+       AND rowhook.grants_sql(c) = ''
+$fn$;
+COMMENT ON FUNCTION rowhook.capture_is_whole(rowhook.capture) IS 'Whether a capture''s triggers are in place';
+
+CREATE FUNCTION rowhook.begun(c rowhook.capture) RETURNS rowhook.capture LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _label text := rowhook.table_label(c.table_name);
+BEGIN
+    -- Where its events begin, for verify; asked when the triggers are there, so that no writer comes between.
+    IF c.labels IS NULL THEN
+        c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
+        c.since_xid := pg_current_xact_id();
+        c.began_empty := false;
+        IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
+              FROM pg_class AS r WHERE r.oid = c.table_name) THEN
+            EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
+        END IF;
+    END IF;
+    c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
+    RETURN c;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.begun(rowhook.capture) IS 'A capture that was just installed, with where its events begin';
+
+CREATE FUNCTION rowhook.capture(
+    table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
+    key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
+    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL)
+RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    _was     rowhook.capture;
+    _plan    rowhook.capture;
+    _cast    record;
+    _virtual name;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
+    _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
+                                  capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
+                                  capture.enrich);
+    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
+    IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
+        RETURN 'unchanged';
+    END IF;
+    IF _plan.on_error = 'abort' THEN
+        FOR _cast IN SELECT * FROM rowhook.json_casts(_plan.table_name) LOOP
+            RAISE WARNING 'column "%" of type % is turned into JSON by %, which runs without the writer''s rights',
+                _cast.column_name, _cast.type_name, _cast.function_name
+                USING HINT = 'If it can fail, so can writes to the table: on_error => ''record'' lets them go on';
+        END LOOP;
+    END IF;
+    FOR _virtual IN
+        SELECT a.attname FROM pg_attribute AS a
+         WHERE a.attrelid = _plan.table_name AND a.attgenerated = 'v'  -- from Postgres 18 on
+           AND a.attname = ANY (coalesce(rowhook.captured_columns(_plan), ARRAY[a.attname::text]))
+    LOOP
+        RAISE WARNING 'column "%" is a virtual generated column: it is null in events', _virtual
+            USING HINT = 'Postgres computes it when it is read, after triggers have run: exclude it, or make it STORED';
+    END LOOP;
+    IF _plan.mode = 'row' THEN
+        RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
+            USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
+    END IF;
+    EXECUTE rowhook.capture_ddl(_plan);
+    PERFORM rowhook.revoke_enrichments(_was, _plan);
+    IF _plan.key IS DISTINCT FROM _was.key OR _was.events = '{}' THEN
+        _plan.labels := NULL;  -- rows have other names in the events from here on, or only now have events
+    END IF;
+    _plan := rowhook.begun(_plan);
+    DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
+    INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
+    RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb) IS
+    'Capture a table, or change how; returns installed, changed or unchanged';
+
+CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    _was rowhook.capture;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name RETURNING c.* INTO _was;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('table %s is not captured',
+            coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
+            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
+    END IF;
+    DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name;
+    IF rowhook.drop_ddl(_was) <> '' THEN
+        EXECUTE rowhook.drop_ddl(_was);
+    END IF;
+    PERFORM rowhook.revoke_enrichments(_was, NULL);
+    RETURN 'removed';
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.uncapture(regclass) IS 'Remove a capture and its table''s rules; no trace is left on the table';
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA rowhook FROM PUBLIC;

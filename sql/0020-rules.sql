@@ -1,0 +1,201 @@
+-- Rules: named events of rows for which a predicate holds. Checked when they are defined; their SQL is static, as a capture's.
+-- depends: 0019-captures
+--
+-- A predicate runs inside the writer's statement, as the role that owns the trigger functions: it sees old, new and changed, and
+-- may read nothing else. Nothing of it is executed while it is checked.
+
+CREATE FUNCTION rowhook.check_expression(option text, given text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _frame text;
+BEGIN
+    -- One expression and nothing more: only such a text is whole within either kind of brackets. Parsed as functions' bodies, which
+    -- nobody calls.
+    FOREACH _frame IN ARRAY ARRAY[E'(%s\n)', E'ARRAY[%s\n]'] LOOP
+        BEGIN
+            EXECUTE format('CREATE FUNCTION rowhook.%I() RETURNS void LANGUAGE plpgsql AS %L', 'expression_' || pg_backend_pid(),
+                           format('BEGIN PERFORM %s; END', format(_frame, check_expression.given)));
+            RAISE EXCEPTION USING ERRCODE = 'RH003';
+        EXCEPTION
+            WHEN SQLSTATE 'RH003' THEN NULL;
+            WHEN syntax_error THEN
+                PERFORM rowhook.refuse(format('%s: it is not an expression of SQL (%s)', check_expression.option, SQLERRM),
+                                       'Give a condition, e.g. new.amount > 1000');
+        END;
+    END LOOP;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.check_expression(text, text) IS 'Refuse what is not one expression';
+
+CREATE FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _view text := 'predicate_' || pg_backend_pid();
+    _tree text;
+BEGIN
+    -- What Postgres understands of it, in the same place of the same kind of statement: a view, which is undone at once. The other row
+    -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them.
+    BEGIN
+        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s, (SELECT * FROM %2$s) AS %4$s%5$s WHERE (%6$s\n)',
+            _view, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
+            CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END,
+            CASE WHEN predicate_tree.with_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END, predicate_tree.predicate);
+        SELECT r.ev_action::text INTO _tree FROM pg_rewrite AS r WHERE r.ev_class = to_regclass('rowhook.' || _view);
+        RAISE EXCEPTION USING ERRCODE = 'RH003';
+    EXCEPTION WHEN SQLSTATE 'RH003' THEN
+        RETURN _tree;
+    END;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.predicate_tree(regclass, text, text, boolean) IS 'A predicate as Postgres parsed it';
+
+CREATE FUNCTION rowhook.check_predicate(source regclass, op text, predicate text) RETURNS boolean LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _tree    text;
+    _changed boolean := false;
+    _bad     text;
+BEGIN
+    PERFORM rowhook.check_expression('predicate', check_predicate.predicate);
+    BEGIN
+        BEGIN
+            _tree := rowhook.predicate_tree(check_predicate.source, check_predicate.op, check_predicate.predicate, false);
+        EXCEPTION WHEN undefined_column THEN
+            _changed := check_predicate.op = 'update';
+            _tree := rowhook.predicate_tree(check_predicate.source, check_predicate.op, check_predicate.predicate, _changed);
+        END;
+    EXCEPTION WHEN OTHERS THEN
+        IF SQLSTATE !~ '^(42|22|0A|23)' OR SQLSTATE = '42501' THEN
+            RAISE;
+        END IF;
+        PERFORM rowhook.refuse('predicate: ' || SQLERRM, format('It sees %s; functions and types outside pg_catalog need their schema',
+            CASE check_predicate.op WHEN 'insert' THEN 'new.COLUMN' WHEN 'delete' THEN 'old.COLUMN'
+                                    ELSE 'old.COLUMN, new.COLUMN and changed, the names of the columns that changed' END));
+    END;
+    IF (SELECT count(*) FROM regexp_matches(_tree, ':rtekind 0 ', 'g'))
+       > (SELECT count(*) FROM regexp_matches(rowhook.predicate_tree(check_predicate.source, check_predicate.op, 'true', _changed), ':rtekind 0 ', 'g')) THEN
+        PERFORM rowhook.refuse('predicate: it reads a table', 'It may look at the row''s old and new values only');
+    END IF;
+    SELECT p.oid::regprocedure::text INTO _bad
+      FROM pg_proc AS p
+     WHERE p.provolatile = 'v'
+       AND p.oid IN (SELECT m[2]::oid FROM regexp_matches(_tree, ':(funcid|opfuncid|aggfnoid|winfnoid) (\d+)', 'g') AS m
+                     UNION SELECT o.oprcode FROM regexp_matches(_tree, ':opno (\d+)', 'g') AS m JOIN pg_operator AS o ON o.oid = m[1]::oid)
+     LIMIT 1;
+    IF FOUND THEN
+        PERFORM rowhook.refuse(format('predicate: %s is volatile: it may write, or say another thing each time', _bad),
+                               'Call functions that are STABLE or IMMUTABLE, e.g. now() for clock_timestamp()');
+    END IF;
+    RETURN _changed;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.check_predicate(regclass, text, text) IS 'Refuse a predicate that is none; whether it asks which columns changed';
+
+CREATE FUNCTION rowhook.check_rule(type text, op text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF check_rule.type IS NULL OR check_rule.type !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
+        PERFORM rowhook.refuse(format('type: "%s" is not an event type', check_rule.type), 'Use letters, digits, _ and -, with dots between: bill.paid');
+    ELSIF NOT EXISTS (SELECT FROM rowhook.pattern_candidates(check_rule.type) AS p WHERE p = '*') THEN
+        PERFORM rowhook.refuse(format('type: "%s" is one of Rowhook''s own', check_rule.type), 'Choose another name');
+    ELSIF check_rule.op IS NULL OR check_rule.op NOT IN ('insert', 'update', 'delete') THEN
+        PERFORM rowhook.refuse(format('op: "%s" is not an operation that a rule can have', check_rule.op), 'Give one of: insert, update, delete');
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.check_rule(text, text) IS 'Refuse a rule''s type or operation';
+
+CREATE FUNCTION rowhook.rule_plan(type text, on_table regclass, op text, predicate text, description text DEFAULT NULL, tenant text DEFAULT NULL,
+                                  OUT result text, OUT capture rowhook.capture, OUT sql text) LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    _was  rowhook.rule;
+    _uses boolean;
+BEGIN
+    PERFORM rowhook.check_rule(rule_plan.type, rule_plan.op);
+    IF rule_plan.on_table IS NULL THEN
+        PERFORM rowhook.refuse('on_table is null', 'Name an existing table, e.g. on_table => ''bills''');
+    END IF;
+    PERFORM rowhook.check_source(rule_plan.on_table);
+    _uses := rowhook.check_predicate(rule_plan.on_table, rule_plan.op, rule_plan.predicate);
+    SELECT r.* INTO _was FROM rowhook.rule AS r WHERE r.table_name = rule_plan.on_table AND r.type = rule_plan.type;
+    result := CASE WHEN _was.id IS NULL THEN 'installed'
+                   WHEN (_was.op, _was.predicate) IS DISTINCT FROM (rule_plan.op, rule_plan.predicate)
+                     OR coalesce(rule_plan.description, _was.description) IS DISTINCT FROM _was.description THEN 'changed' ELSE 'unchanged' END;
+    INSERT INTO rowhook.rule AS r (table_name, type, op, predicate, description, uses_changed)
+    VALUES (rule_plan.on_table, rule_plan.type, rule_plan.op, rule_plan.predicate, nullif(rule_plan.description, ''), _uses)
+    ON CONFLICT ON CONSTRAINT rule_once_per_table DO UPDATE
+       SET op = excluded.op, predicate = excluded.predicate, uses_changed = excluded.uses_changed, defined_at = clock_timestamp(),
+           description = nullif(coalesce(rule_plan.description, r.description), '')
+     WHERE rule_plan.result <> 'unchanged';
+    -- Tenant and key are its capture's. A table that has none gets one without events of its own.
+    capture := rowhook.capture_plan(rule_plan.on_table, tenant => rule_plan.tenant,
+        events => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = rule_plan.on_table) THEN '{}'::text[] END);
+    sql := rowhook.capture_ddl(capture);  -- here, where the rule is seen
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.rule_plan(text, regclass, text, text, text, text) IS
+    'Define a rule without installing it: what its table''s capture becomes, all checked, and the SQL of that';
+
+CREATE FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text DEFAULT NULL, tenant text DEFAULT NULL)
+RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    _plan     record;
+    _captured text;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
+    SELECT p.result, (p.capture).events, (p.capture).tenant INTO _plan
+      FROM rowhook.rule_plan(rule.type, rule.on_table, rule.op, rule.predicate, rule.description, rule.tenant) AS p;
+    _captured := rowhook.capture(rule.on_table, tenant => _plan.tenant, events => _plan.events);
+    RETURN CASE WHEN _plan.result = 'unchanged' AND _captured <> 'unchanged' THEN 'changed' ELSE _plan.result END;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.rule(text, regclass, text, text, text, text) IS
+    'Make events of a type whenever a predicate holds for a row that is written; returns installed, changed or unchanged';
+
+CREATE FUNCTION rowhook.unrule(type text, on_table regclass) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    _capture rowhook.capture;
+BEGIN
+    LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM rowhook.rule AS r WHERE r.table_name = unrule.on_table AND r.type = unrule.type;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('table %s has no rule "%s"', coalesce(rowhook.table_label(unrule.on_table), unrule.on_table::text), unrule.type),
+            'Its rules are: ' || coalesce((SELECT string_agg(r.type, ', ' ORDER BY r.id) FROM rowhook.rule AS r WHERE r.table_name = unrule.on_table), 'none'));
+    END IF;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = unrule.on_table;
+    IF rowhook.operations(_capture) = '{}' THEN
+        PERFORM rowhook.uncapture(unrule.on_table);
+    ELSE
+        PERFORM rowhook.capture(unrule.on_table);
+    END IF;
+    RETURN 'removed';
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.unrule(text, regclass) IS 'Remove a rule; of a table that only rules made events of no trace is left';
+
+CREATE FUNCTION rowhook.rule_problem(r rowhook.rule) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    PERFORM rowhook.check_predicate((r).table_name, (r).op, (r).predicate);
+    RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'RH001' THEN
+    RETURN SQLERRM;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.rule_problem(rowhook.rule) IS 'Why a rule would be refused today: its table has changed';
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA rowhook FROM PUBLIC;
