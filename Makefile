@@ -6,6 +6,7 @@
 # make audit   the locked packages against the database of known weaknesses, on the network; fails where it can't be asked
 # make lock    write requirements/ anew after pyproject.toml has changed; make lock LOCK=--upgrade: with the newest versions
 # make torture  writers, relays and receivers under a nemesis, for ten minutes (SECONDS=60 SEED=7); docs/reliability.md
+# make fuzz-api  5,000 requests to the admin API, made from its OpenAPI document (REQUESTS=20000 SEED=7)
 # make mutants  rules put out of force by hand, each of which a named test must notice
 # make clean   remove what these made
 #
@@ -30,7 +31,7 @@ COMPILE := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3
   --custom-compile-command 'make lock'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench bench-full audit lock torture mutants clean
+.PHONY: demo test check bench bench-full audit lock torture mutants fuzz-api clean
 
 demo: .venv/.installed-demo
 	$(BIN)/rowhook demo $(DEMO)
@@ -67,6 +68,9 @@ lock-%:
 
 torture: .venv/.installed-dev
 	$(BIN)/python -m tests.torture $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(TORTURE)
+
+fuzz-api: .venv/.installed-dev
+	$(BIN)/python -m tests.api.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/.installed-dev
 	$(BIN)/python -m tests.torture.mutants

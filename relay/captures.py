@@ -20,6 +20,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
+from relay import audit
+from relay.audit import Actor, by_command
 from relay.config import Settings, duration
 from relay.database import connect_once, query
 from relay.errors import RowhookError, UserMistake
@@ -120,14 +122,14 @@ def plan(connection: Connection, table: Table, options: Options) -> DictRow:
     return row
 
 
-def install(connection: Connection, table: Table, options: Options, say: Say) -> str:
+def install(connection: Connection, actor: Actor, table: Table, options: Options, say: Say) -> str:
     """Capture the table, or change how: installed, changed or unchanged."""
-    return patiently(connection, table, "capture.install", _parameters(connection, table, options), say)
+    return patiently(connection, actor, table, "capture.install", _parameters(connection, table, options), say)
 
 
-def remove(connection: Connection, table: Table, say: Say) -> str:
+def remove(connection: Connection, actor: Actor, table: Table, say: Say) -> str:
     """Leave no trace on the table."""
-    return patiently(connection, table, "capture.remove", {"table": table.oid}, say)
+    return patiently(connection, actor, table, "capture.remove", {"table": table.oid}, say)
 
 
 def _parameters(connection: Connection, table: Table, options: Options) -> dict[str, Any]:
@@ -146,12 +148,11 @@ def singular(table_name: str) -> str:
     return inflect.engine().singular_noun(word) or word
 
 
-def patiently(connection: Connection, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:
+def patiently(connection: Connection, actor: Actor, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:
     """Run it with a short lock_timeout, again and again for a while."""
 
     def ask() -> str:
-        (row,) = connection.execute(query(name), parameters).fetchall()
-        return str(row["result"])
+        return _recorded(connection, actor, table, name, parameters)
 
     return with_locks(connection, table, ask, say)
 
@@ -172,6 +173,19 @@ def with_locks(connection: Connection, table: Table, work: Callable[[], str], sa
                 ) from None
             say(f"table {table.label} is locked ({holders}); trying again")
             time.sleep(PAUSE)
+
+
+def _recorded(connection: Connection, actor: Actor, table: Table, name: str, parameters: Mapping[str, Any]) -> str:
+    """Do it, and say so in the audit, unless nothing has changed."""
+    before = current(connection, table)
+    (row,) = connection.execute(query(name), parameters).fetchall()
+    result = str(row["result"])
+    after = current(connection, table)
+    if name.startswith("rule.") and result != "unchanged":
+        audit.write(connection, actor, name, table.label, after={**parameters, "result": result})
+    elif before != after or result == "changed":  # changed with the same options: it was not whole
+        audit.write(connection, actor, name, table.label, before=before, after=after)
+    return result
 
 
 def _holders(connection: Connection, table: Table) -> str:
@@ -208,7 +222,7 @@ def _ensure_one(connection: Connection, name: str, tenant: str | None) -> None:
         table = find(connection, name)
         was = current(connection, table)
         options = Options() if was else Options(tenant=tenant)
-        result = install(connection, table, options, log.warning)
+        result = install(connection, by_command("run"), table, options, log.warning)
     if was and was["tenant"] != tenant and tenant is not None:
         log.warning(
             "ROWHOOK_CAPTURE names another tenant column than the capture has; it stays as it is",

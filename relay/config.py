@@ -17,9 +17,11 @@ from relay.address import parse_networks
 from relay.circuit import Patience
 from relay.errors import ConfigError, UserMistake
 from relay.keyring import Keyring
+from relay.loopback import is_loopback, parse_origins
 from relay.policy import Policy, parse_ports, policy
 from relay.retry import Schedule, parse_schedule
 from relay.sign import Secret
+from relay.tokens import parse_tokens
 
 MOST_PROCESSES = 64
 _KEEP = re.compile(r"([0-9]{1,5}) ?(s|min|m|h|d)")
@@ -79,6 +81,20 @@ class Settings(BaseSettings):
     header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
     api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
         "127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN"
+    )
+    api_token: Annotated[str, _checked(parse_tokens)] = Field("", validation_alias="ROWHOOK_API_TOKEN", repr=False)
+    jwt_secret: str = Field("", validation_alias="ROWHOOK_JWT_SECRET", repr=False)
+    jwks_url: Annotated[str, _checked(lambda text: text and key_set_url(text))] = Field("", validation_alias="ROWHOOK_JWKS_URL")
+    jwt_key_file: str = Field("", validation_alias="ROWHOOK_JWT_KEY_FILE")
+    jwt_tenant_claim: str = Field("sub", validation_alias="ROWHOOK_JWT_TENANT_CLAIM")
+    jwt_audience: str = Field("", validation_alias="ROWHOOK_JWT_AUDIENCE")
+    jwt_issuer: str = Field("", validation_alias="ROWHOOK_JWT_ISSUER")
+    max_endpoints_per_tenant: Annotated[int, Field(ge=0)] = Field(20, validation_alias="ROWHOOK_MAX_ENDPOINTS_PER_TENANT")
+    cors_origins: Annotated[str, _checked(parse_origins)] = Field("", validation_alias="ROWHOOK_CORS_ORIGINS")
+    api_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(100.0, validation_alias="ROWHOOK_API_RATE")
+    api_connections: Annotated[int, Field(ge=1, le=100)] = Field(4, validation_alias="ROWHOOK_API_CONNECTIONS")
+    api_max_body: Annotated[ByteSize, Field(ge=1024, le=64 * 2**20)] = Field(
+        ByteSize(256 * 2**10), validation_alias="ROWHOOK_API_MAX_BODY"
     )
     transport: Literal["aiohttp", "lean"] = Field("aiohttp", validation_alias="ROWHOOK_TRANSPORT")
     allow_networks: Annotated[str, _checked(parse_networks)] = Field("", validation_alias="ROWHOOK_ALLOW_NETWORKS")
@@ -181,6 +197,22 @@ def proxy_url(text: str) -> str:
     return text
 
 
+def key_set_url(text: str) -> str:
+    """Where JWKs are; raises UserMistake."""
+    try:
+        url = URL(text)
+        good = (
+            bool(url.host)
+            and url.user is None
+            and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host or "")))
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise UserMistake("this is not the URL of a JWK set", "give https://issuer.example/.well-known/jwks.json")
+    return text
+
+
 def load(**overrides: object) -> Settings:
     """The settings; ``overrides`` by environment name. Raises ConfigError: the setting, its value, what would be right."""
     try:
@@ -188,7 +220,7 @@ def load(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        shown = "" if any(word in name for word in ("URL", "SECRET", "PROXY")) else f" is {first['input']!r}"
+        shown = "" if any(word in name for word in ("URL", "SECRET", "PROXY", "TOKEN")) else f" is {first['input']!r}"
         raise ConfigError(f"{name}{shown}", first["msg"].removeprefix("Value error, ")) from None
 
 

@@ -6,6 +6,7 @@ import psycopg
 from psycopg.rows import DictRow
 
 from relay import event_list, replays
+from relay.audit import Actor
 from relay.database import query
 from relay.errors import UserMistake
 from relay.replays import Selection
@@ -48,7 +49,7 @@ def body(delivery: Row, event: Row | None) -> str | None:
     return shaped(delivery["shape"], event_list.facts(event)).decode()
 
 
-def replay(connection: Connection, delivery: Row, *, new_id: bool) -> None:
+def replay(connection: Connection, actor: Actor, delivery: Row, *, new_id: bool) -> None:
     """Make it pending again. Raises UserMistake for what has not ended, or can't be sent any more."""
     selection = Selection(ENDED, delivery=delivery["id"])
     found = replays.look(connection, selection)
@@ -56,7 +57,7 @@ def replay(connection: Connection, delivery: Row, *, new_id: bool) -> None:
         raise UserMistake("its endpoint was removed", "add another one, which gets what happens from then on")
     if found.event_gone:
         raise UserMistake("its event is not kept any more", "nothing can be sent of it")
-    if not replays.replay(connection, selection, found, new_id=new_id):
+    if not replays.replay(connection, actor, selection, found, new_id=new_id):
         raise UserMistake("it has not ended", "it is sent anyway; cancel it first to begin anew")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
-from relay import endpoints
+from relay import audit, endpoints
+from relay.audit import Actor
 from relay.database import query
 from relay.errors import UserMistake
 
@@ -28,7 +29,9 @@ class Skipped:
     out: int
 
 
-def skip(connection: Connection, text: str, key: str, table: str | None, *, everything: bool) -> tuple[Row, Skipped]:
+def skip(
+    connection: Connection, actor: Actor, text: str, key: str, table: str | None, *, everything: bool
+) -> tuple[Row, Skipped]:
     """Give up the delivery at the head of a row's, or all of them; the next one is sent at once."""
     endpoint = endpoints.find_present(connection, text)
     if not endpoint["ordered"]:
@@ -39,7 +42,11 @@ def skip(connection: Connection, text: str, key: str, table: str | None, *, ever
     while True:
         row = _one_row(connection, endpoint, key, table)
         found = {"id": endpoint["id"], "order_key": row["order_key"], "most": None if everything else 1}
-        (done,) = connection.execute(query("ordered.skip"), found).fetchall()
+        with connection.transaction():
+            (done,) = connection.execute(query("ordered.skip"), found).fetchall()
+            if done["cancelled"] or done["out"]:
+                skipped = {"table": row["table_name"], "row_key": key, "cancelled": done["cancelled"], "out": done["out"]}
+                audit.write(connection, actor, "endpoint.skip", endpoint["public_id"], tenant=endpoint["tenant"], after=skipped)
         if done["cancelled"] or done["out"]:  # otherwise it ended at this very moment
             endpoints.notify(connection)
             return endpoint, Skipped(row["table_name"], done["cancelled"], done["out"])

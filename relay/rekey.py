@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
+from relay import audit
+from relay.audit import Actor
 from relay.database import query
 from relay.keyring import Keyring, Sealed, Unreadable, for_client_key, for_headers, for_secret
 
@@ -29,18 +31,19 @@ class Done:
     unreadable: list[str] = field(default_factory=list)
 
 
-def rekey(connection: Connection, keyring: Keyring, batch: int = BATCH) -> Done:
+def rekey(connection: Connection, actor: Actor, keyring: Keyring, batch: int = BATCH) -> Done:
     """All secrets, headers and client keys that are not under the newest key."""
     done = Done()
-    done.secrets = _all(connection, keyring, "secrets", batch, done.unreadable)
-    done.headers = _all(connection, keyring, "headers", batch, done.unreadable)
-    done.client_keys = _all(connection, keyring, "client_keys", batch, done.unreadable)
+    done.secrets = _all(connection, actor, keyring, "secrets", batch, done.unreadable)
+    done.headers = _all(connection, actor, keyring, "headers", batch, done.unreadable)
+    done.client_keys = _all(connection, actor, keyring, "client_keys", batch, done.unreadable)
     return done
 
 
-def _all(connection: Connection, keyring: Keyring, what: str, batch: int, unreadable: list[str]) -> int:
+def _all(connection: Connection, actor: Actor, keyring: Keyring, what: str, batch: int, unreadable: list[str]) -> int:
     total, after = 0, 0
     while True:
+        before = total
         with connection.transaction():
             parameters = {"newest": keyring.newest, "after": after, "batch": batch}
             rows = connection.execute(query(f"rekey.old_{what}"), parameters).fetchall()
@@ -50,6 +53,8 @@ def _all(connection: Connection, keyring: Keyring, what: str, batch: int, unread
                     total += 1
                 elif row["public_id"] not in unreadable:
                     unreadable.append(row["public_id"])
+            if total > before:
+                audit.write(connection, actor, "key.rekey", keyring.newest, after={"what": what, "count": total - before})
         if len(rows) < batch:
             return total
 

@@ -16,7 +16,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
-from relay import endpoints, public_id
+from relay import audit, endpoints, public_id
+from relay.audit import Actor
 from relay.database import query
 from relay.errors import UserMistake
 from relay.since import first_id, last_id
@@ -28,6 +29,8 @@ Connection = psycopg.Connection[DictRow]
 BATCH = 1000
 STATES = ("pending", "leased", "delivered", "dead", "cancelled")
 REPLAYABLE = {"dead": ["dead"], "delivered": ["delivered"], "cancelled": ["cancelled"], "any": ["dead", "delivered", "cancelled"]}
+
+ASKED = ("states", "since", "until", "row_key", "types", "prefixes")
 
 _AGO = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(s|m|min|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -132,14 +135,22 @@ def _range(connection: Connection, selection: Selection) -> tuple[int, int]:
     return first_id(connection, "delivery", selection.since), last_id(connection, "delivery", selection.until)
 
 
-def replay(connection: Connection, selection: Selection, found: Found, *, new_id: bool, most: int | None = None) -> int:
-    """Make them pending, ``most`` at most; how many. What ends meanwhile is above ``last_id`` or below what has been passed."""
+def replay(
+    connection: Connection, actor: Actor, selection: Selection, found: Found, *, new_id: bool, most: int | None = None
+) -> int:
+    """Make them pending, ``most`` at most; how many. What ends meanwhile is above ``last_id`` or below what has been passed.
+
+    Each batch is a transaction with its row of the audit; within the caller's, where there is one open, all are one.
+    """
     total: int = 0
     after = found.first_id - 1
     while most is None or total < most:
         batch = BATCH if most is None else min(BATCH, most - total)
         parameters = {**selection.parameters(), "after": after, "last_id": found.last_id, "batch": batch, "new_id": new_id}
-        (row,) = connection.execute(query("replay.replay"), parameters).fetchall()
+        with connection.transaction():
+            (row,) = connection.execute(query("replay.replay"), parameters).fetchall()
+            if row["replayed"]:
+                _log(connection, actor, selection, row["replayed"], new_id)
         total += row["replayed"]
         if row["replayed"]:
             endpoints.notify(connection)
@@ -147,6 +158,21 @@ def replay(connection: Connection, selection: Selection, found: Found, *, new_id
             return total
         after = row["last_id"]
     return total
+
+
+def _log(connection: Connection, actor: Actor, selection: Selection, count: int, new_id: bool) -> None:
+    """What was asked for in public ids, by the first of its deliveries' endpoint, event or id; and how many it came to."""
+    (names,) = connection.execute(query("replay.names"), selection.parameters()).fetchall()
+    asked = {name: value for name, value in selection.parameters().items() if name in ASKED and value is not None}
+    subject = names["delivery"] or names["event"] or names["endpoint"]
+    audit.write(
+        connection,
+        actor,
+        "delivery.replay",
+        subject,
+        tenant=names["tenant"],
+        after={**asked, "new_id": new_id, "replayed": count},
+    )
 
 
 def other_states(connection: Connection, selection: Selection) -> Counter[str]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from psycopg.rows import DictRow
 
+from relay.audit import Actor
 from relay.captures import Connection, Say, Table, patiently, pinned
 from relay.database import query
 
@@ -38,11 +39,11 @@ def plan(connection: Connection, table: Table, rule: Rule) -> DictRow:
     return row
 
 
-def install(connection: Connection, table: Table, rule: Rule, say: Say) -> str:
+def install(connection: Connection, actor: Actor, table: Table, rule: Rule, say: Say) -> str:
     """Define the rule, or change it: installed, changed or unchanged."""
-    return patiently(connection, table, "rule.install", {**asdict(rule), "table": table.oid}, say)
+    return patiently(connection, actor, table, "rule.install", {**asdict(rule), "table": table.oid}, say)
 
 
-def remove(connection: Connection, table: Table, type: str, say: Say) -> str:
+def remove(connection: Connection, actor: Actor, table: Table, type: str, say: Say) -> str:
     """Take the rule off its table."""
-    return patiently(connection, table, "rule.remove", {"type": type, "table": table.oid}, say)
+    return patiently(connection, actor, table, "rule.remove", {"type": type, "table": table.oid}, say)

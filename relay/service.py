@@ -16,13 +16,13 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from relay.api.server import Server
 from relay.bodies import Bodies
 from relay.config import Settings, duration, require_keyring
 from relay.database import Session
 from relay.directory import Defaults, Directory
 from relay.errors import DatabaseLost, LeaseLost, UserMistake
 from relay.flight import Flight
-from relay.health import Health
 from relay.lanes import Lanes
 from relay.model import Delivery, Result
 from relay.outage import Outage
@@ -69,7 +69,7 @@ class Relay:
             self._recorder.put,
             self._bodies.prepared,
         )
-        self._health = Health(settings.api_address) if api else None
+        self._api = Server(settings, delivers=True) if api else None
         self._tenure: Tenure | None = None
         self._previous: int | None = None
         self._first = first
@@ -77,8 +77,8 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until ``stop``; returns when all that was out is recorded. Raises UserMistake: what only a person can mend."""
-        if self._health:
-            await self._health.start()
+        if self._api:
+            await self._api.start()
         await self._transport.open()
         recording, serving = asyncio.create_task(self._keep_recording()), asyncio.create_task(self._tenures(stop))
         try:
@@ -91,8 +91,8 @@ class Relay:
             recording.cancel()
             await asyncio.wait((serving, recording))
             self._flight.abandon()
-            if self._health:
-                await self._health.stop()
+            if self._api:
+                await self._api.stop()
             await self._transport.close()
             await self._bodies.close()
             await self._record_session.close()

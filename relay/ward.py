@@ -1,4 +1,4 @@
-"""One relay that the supervisor keeps running: started, listened to, started again when it dies, asked to stop.
+"""One process that the supervisor keeps running, a relay or the API: started, listened to, started again, asked to stop.
 
 It runs in an interpreter of its own, not in a fork: neither libpq nor an event loop survives one. child.py is its side.
 """
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 
 from relay import child
 from relay.config import Settings, duration
@@ -34,12 +35,13 @@ COMMAND = (sys.executable, "-P", "-m", "relay.child")
 
 
 class Ward:
-    """keep() runs it until ``stop``."""
+    """keep() runs it until ``stop``. ``order`` says what it is to be told first, and whether it died before."""
 
-    def __init__(self, settings: Settings, name: str, *, listens: bool) -> None:
+    def __init__(self, settings: Settings, name: str, order: Callable[[bool], bytes], what: str = "a relay") -> None:
         self.name = name
         self.ended_in_order = True
-        self._settings, self._listens = settings, listens
+        self._order, self._what = order, what
+        self._process: Process | None = None
         self._patience = duration(settings.timeout).total_seconds() + OVERTIME
         self._heard = time.monotonic()
         self._died = False
@@ -77,12 +79,12 @@ class Ward:
     def _judge_end(self, ending: dict[str, object]) -> None:
         self.ended_in_order = ending.get("exit_code") == 0
         if not self.ended_in_order:
-            log.error("a relay did not end in order", extra={"relay": self.name, **ending})
+            log.error(f"{self._what} did not end in order", extra={"relay": self.name, **ending})
 
     async def _pause(self, backoff: float, ending: dict[str, object], stop: asyncio.Event) -> None:
         wait = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         fields = {"relay": self.name, **ending, "in_seconds": round(wait, 2)}
-        log.error("a relay has died and is started again", extra=fields)
+        log.error(f"{self._what} has died and is started again", extra=fields)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await stop.wait()
@@ -119,9 +121,16 @@ class Ward:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         assert process.stdin
         with contextlib.suppress(ConnectionError):  # it is dead already, which its end will show
-            process.stdin.write(child.order(self._settings, self.name, listens=self._listens, first=not self._died))
+            process.stdin.write(self._order(self._died))
             await process.stdin.drain()
+        self._process = process
         return process
+
+    def tell(self, line: bytes) -> None:
+        """Something more than its order; one that doesn't read is not waited for, and told the next thing only."""
+        stdin = self._process.stdin if self._process else None
+        if stdin is not None and not stdin.transport.get_write_buffer_size():
+            stdin.write(line)
 
     async def _listen(self, process: Process) -> None:
         started = time.monotonic()
@@ -137,5 +146,5 @@ class Ward:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
             await asyncio.sleep(self._patience)
-            log.error("a relay does not end and is killed", extra={"relay": self.name, "pid": process.pid})
+            log.error(f"{self._what} does not end and is killed", extra={"relay": self.name, "pid": process.pid})
             process.kill()

@@ -97,6 +97,11 @@ BEGIN
         IF to_regclass('rowhook.chain') IS NOT NULL THEN  -- emit() asks what the session says
             GRANT EXECUTE ON FUNCTION rowhook.session_context() TO rowhook_relay;
         END IF;
+        -- Made by a later migration, which calls this again. The log is added to, and never mended.
+        IF to_regclass('rowhook.admin_log') IS NOT NULL THEN
+            GRANT SELECT, INSERT ON rowhook.admin_log TO rowhook_relay;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.idempotency TO rowhook_relay;
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_skip') IS NOT NULL THEN

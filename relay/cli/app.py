@@ -9,6 +9,7 @@ import typer
 
 from relay import __version__, logging_setup
 from relay.cli import (
+    api,
     archive,
     capture,
     deliveries,
@@ -35,6 +36,7 @@ app.command("uncapture")(capture.uncapture_command)
 app.add_typer(rule.app, name="rule")
 app.add_typer(endpoint.app, name="endpoint")
 app.command("run")(run.run_command)
+app.command("api")(api.api_command)
 app.command("deliveries")(deliveries.deliveries_command)
 app.command("explain")(explain.explain_command)
 app.command("replay")(replay.replay_command)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from relay import captures
+from relay.audit import by_command
 from relay.captures import Options
 from relay.cli.output import Json, as_fields, as_json, line, note
 from relay.cli.session import Connection, as_admin
@@ -63,7 +64,7 @@ def _capture(connection: Connection, table: captures.Table, options: Options, *,
     if dry_run:
         print_plan(table, captures.plan(connection, table, options), json=json)
         return
-    result = captures.install(connection, table, options, note)
+    result = captures.install(connection, by_command(), table, options, note)
     now = captures.current(connection, table) or {}
     _print(table, {"result": result, **now}, json=json)
 
@@ -98,7 +99,7 @@ def uncapture_command(table: TableName, json: Json = False) -> None:
     """Remove a capture; no trace is left on the table."""
     with as_admin() as connection:
         found = captures.find(connection, table)
-        result = captures.remove(connection, found, note)
+        result = captures.remove(connection, by_command(), found, note)
     if json:
         as_json({"table": found.label, "result": result})
     else:

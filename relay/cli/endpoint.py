@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from relay import endpoints, ordered
+from relay.audit import by_command
 from relay.cli.output import Json, as_fields, as_json, as_table, line
 from relay.cli.session import at_work
 
@@ -57,7 +58,7 @@ def show_command(endpoint: EndpointId, json: Json = False) -> None:
 def pause_command(endpoint: EndpointId, json: Json = False) -> None:
     """Send nothing to it for now; its deliveries wait."""
     with at_work() as (_, connection):
-        _say(endpoints.pause(connection, endpoint), {}, json=json)
+        _say(endpoints.pause(connection, by_command(), endpoint), {}, json=json)
 
 
 @app.command("resume")
@@ -70,7 +71,7 @@ def resume_command(
 ) -> None:
     """Send to it again, whether it was paused or disabled; an open circuit is closed."""
     with at_work() as (_, connection):
-        row, given_up = endpoints.resume(connection, endpoint, discard=discard)
+        row, given_up = endpoints.resume(connection, by_command(), endpoint, discard=discard)
     _say(row, given_up, json=json)
 
 
@@ -78,7 +79,7 @@ def resume_command(
 def remove_command(endpoint: EndpointId, json: Json = False) -> None:
     """Send nothing to it any more; what waits is cancelled, the history stays."""
     with at_work() as (_, connection):
-        row, given_up = endpoints.remove(connection, endpoint)
+        row, given_up = endpoints.remove(connection, by_command(), endpoint)
     _say(row, given_up, json=json)
 
 
@@ -92,7 +93,7 @@ def skip_command(
 ) -> None:
     """Of an ordered endpoint: cancel the delivery that a row is stuck at, so that the next one is sent."""
     with at_work() as (_, connection):
-        row, skipped = ordered.skip(connection, endpoint, key, table, everything=everything)
+        row, skipped = ordered.skip(connection, by_command(), endpoint, key, table, everything=everything)
     if json:
         as_json({"id": row["public_id"], "table": skipped.table, "key": key, "cancelled": skipped.cancelled, "out": skipped.out})
     else:

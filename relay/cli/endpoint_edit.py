@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from relay import endpoints
+from relay.audit import by_command
 from relay.cli.endpoint import EndpointId
 from relay.cli.header_options import HeaderFile, HeaderFrom, given_headers
 from relay.cli.identity_options import CaFile, ClientCert, ClientKey, given_identity
@@ -88,7 +89,7 @@ def add_command(
         endpoints.check_destination(fields, settings)
         key = endpoints.chosen(given, wanted, settings.default_secret)
         headers = parse_headers(lines or [], settings.header_prefix)
-        described = endpoints.described(endpoints.add(connection, keyring, fields, key, headers, identity))
+        described = endpoints.described(endpoints.add(connection, by_command(), keyring, fields, key, headers, identity))
     if json:
         as_json({**described, **secret_json(key)})
     else:
@@ -97,7 +98,7 @@ def add_command(
 
 def edit_command(
     endpoint: EndpointId,
-    url: Annotated[str | None, Option(help="Where to POST.", metavar="URL")] = None,
+    url: Annotated[str | None, Option("--url", help="Where to POST.", metavar="URL")] = None,
     events: Events = None,
     tenant: Tenant = None,
     description: Description = None,
@@ -147,10 +148,12 @@ def edit_command(
     if lines is None and not identity.needs_key:
         with at_work() as (settings, connection):
             endpoints.check_destination(fields, settings)
-            described = endpoints.described(endpoints.edit(connection, endpoint, fields, identity=identity))
+            described = endpoints.described(endpoints.edit(connection, by_command(), endpoint, fields, identity=identity))
     else:
         with at_work_with_keys() as (settings, connection, keyring):
             endpoints.check_destination(fields, settings)
             headers = None if lines is None else parse_headers(lines, settings.header_prefix)
-            described = endpoints.described(endpoints.edit(connection, endpoint, fields, keyring, headers, identity))
+            described = endpoints.described(
+                endpoints.edit(connection, by_command(), endpoint, fields, keyring, headers, identity)
+            )
     as_json(described) if json else as_fields(described)

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from relay import endpoints
+from relay.audit import by_command
 from relay.cli.endpoint import EndpointId
 from relay.cli.output import Json, as_fields, as_json
 from relay.cli.secret_options import Scheme, SecretFile, SecretFrom, given_secret, secret_fields, secret_json
@@ -28,7 +29,7 @@ def rotate_command(
     with at_work_with_keys() as (_, connection, keyring):
         present = endpoints.scheme_of(connection, endpoints.find_present(connection, endpoint))
         key = endpoints.chosen(given, wanted or (None if given else present))
-        row = endpoints.rotate(connection, keyring, endpoint, key, length)
+        row = endpoints.rotate(connection, by_command(), keyring, endpoint, key, length)
     told = {"id": row["public_id"], "overlap_until": row["overlap_until"]}
     if json:
         as_json({**told, **secret_json(key)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relay.audit import by_command
 from relay.cli.output import Json, as_json, line, note
 from relay.cli.session import at_work_with_keys
 from relay.errors import RowhookError
@@ -19,7 +20,7 @@ def keygen_command() -> None:
 def rekey_command(json: Json = False) -> None:
     """Encrypt all stored secrets, headers and client keys with the newest key, the first of ROWHOOK_SECRET_KEY."""
     with at_work_with_keys() as (_, connection, keyring):
-        done = rekey(connection, keyring)
+        done = rekey(connection, by_command(), keyring)
     if json:
         counts = {"secrets": done.secrets, "headers": done.headers, "client_keys": done.client_keys}
         as_json({**counts, "key_id": keyring.newest, "unreadable": done.unreadable})

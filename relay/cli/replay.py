@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from relay import endpoints, replays
+from relay.audit import by_command
 from relay.cli.output import Json, as_json, line, note
 from relay.cli.session import Connection, at_work
 from relay.errors import UserMistake
@@ -39,7 +40,7 @@ def replay_command(
         wanted = Wanted.of(endpoints.parse_patterns(type)) if type is not None else ALL
         selection = replace(selection, wanted=wanted, row_key=row_key)
         found = replays.look(connection, selection)
-        count = found.count if dry_run else replays.replay(connection, selection, found, new_id=new_id)
+        count = found.count if dry_run else replays.replay(connection, by_command(), selection, found, new_id=new_id)
         others = replays.other_states(connection, selection) if not count and (event or delivery) else {}
     _report(count, found, others, dry_run=dry_run, json=json)
 

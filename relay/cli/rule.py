@@ -8,6 +8,7 @@ import typer
 from typer import Argument, Option
 
 from relay import captures, rules
+from relay.audit import by_command
 from relay.cli.capture import print_plan
 from relay.cli.output import Json, as_fields, as_json, as_table, line, note
 from relay.cli.session import as_admin
@@ -46,7 +47,7 @@ def add_command(
         if dry_run:
             print_plan(table, rules.plan(connection, table, rule), json=json)
             return
-        result = rules.install(connection, table, rule, note)
+        result = rules.install(connection, by_command(), table, rule, note)
         (now,) = (row for row in rules.everything(connection, table) if row["type"] == type)
     if json:
         as_json({"result": result, **now})
@@ -74,7 +75,7 @@ def remove_command(type: Type, on: OnTable, json: Json = False) -> None:
     """Remove a rule."""
     with as_admin() as connection:
         table = captures.find(connection, on)
-        result = rules.remove(connection, table, type, note)
+        result = rules.remove(connection, by_command(), table, type, note)
     if json:
         as_json({"type": type, "table": table.label, "result": result})
     else:

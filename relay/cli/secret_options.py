@@ -21,7 +21,8 @@ SecretFile = Annotated[Path | None, Option("--secret-file", help="Take the secre
 SecretFrom = Annotated[str | None, Option("--secret", help="- takes the secret from standard input.", metavar="-")]
 
 Scheme = Annotated[
-    str | None, Option(help="By what it is signed: hmac, or ed25519, which the public key verifies.", metavar="SCHEME")
+    str | None,
+    Option("--scheme", help="By what it is signed: hmac, or ed25519, which the public key verifies.", metavar="SCHEME"),
 ]
 
 

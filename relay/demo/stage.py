@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from relay import endpoints
+from relay.audit import by_command
 from relay.config import Settings
 from relay.demo.receiver import Hook
 from relay.demo.server import Server
@@ -81,4 +82,4 @@ def add_endpoints(stage: Stage, wanted: Sequence[tuple[Hook, str, str]]) -> None
             given = {"url": url, "events": hook.events, "tenant": hook.tenant, "description": hook.habit}
             fields = endpoints.parse_fields(given)
             endpoints.check_destination(fields, settings(stage))
-            endpoints.add(connection, Keyring.parse(stage.key), fields, Secret.parse(secret))
+            endpoints.add(connection, by_command(), Keyring.parse(stage.key), fields, Secret.parse(secret))

@@ -8,6 +8,21 @@ SELECT 1 AS locked FROM rowhook.endpoint AS p WHERE p.id = %(id)s FOR UPDATE
 -- name: all
 SELECT p.* FROM rowhook.endpoint AS p WHERE p.state <> 'removed' OR %(removed)s ORDER BY p.id
 
+-- name: page
+-- Newest first. Endpoints are few beside what they get: what is passed over costs little.
+SELECT p.* FROM rowhook.endpoint AS p
+ WHERE (%(before)s::bigint IS NULL OR p.id < %(before)s)
+   AND (%(tenant)s::text IS NULL OR p.tenant = %(tenant)s)
+   AND CASE WHEN %(state)s::text IS NULL THEN p.state <> 'removed' ELSE p.state = %(state)s END
+ ORDER BY p.id DESC LIMIT %(limit)s
+
+-- name: hold_tenant
+-- Who adds an endpoint for this tenant waits for whoever is about to.
+SELECT 1 AS held FROM pg_advisory_xact_lock(hashtextextended('rowhook tenant ' || %(tenant)s, 0))
+
+-- name: count_of_tenant
+SELECT count(*) AS total FROM rowhook.endpoint AS p WHERE p.tenant = %(tenant)s AND p.state <> 'removed'
+
 -- name: details
 -- The counts come from the partial indexes; a count of all deliveries would read the whole history.
 SELECT (SELECT count(*) FROM rowhook.delivery AS d WHERE d.endpoint_id = %(id)s AND d.state = 'pending') AS pending,

@@ -61,6 +61,15 @@ WITH picked AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM replayed) AS replayed, (SELECT max(k.id) FROM picked AS k) AS last_id
 
+-- name: names
+-- Public ids of what was selected, for the record.
+SELECT (SELECT rowhook.public_id('dlv', d.created_at, d.id) FROM rowhook.delivery AS d WHERE d.id = %(delivery)s) AS delivery,
+       (SELECT rowhook.public_id('evt', e.occurred_at, e.id, e.slot) FROM rowhook.event AS e
+         WHERE e.id = %(event)s AND e.slot = %(event_slot)s) AS event,
+       (SELECT p.public_id FROM rowhook.endpoint AS p WHERE p.id = %(endpoint)s) AS endpoint,
+       (SELECT p.tenant FROM rowhook.endpoint AS p
+         WHERE p.id = coalesce(%(endpoint)s::bigint, (SELECT d.endpoint_id FROM rowhook.delivery AS d WHERE d.id = %(delivery)s))) AS tenant
+
 -- name: states
 SELECT d.state, count(*) AS total
   FROM rowhook.delivery AS d

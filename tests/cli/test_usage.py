@@ -14,7 +14,7 @@ from tests.cli.conftest import COMMAND, Rowhook, environment
 from tests.cluster import Cluster
 
 COMMANDS = [
-    ("migrate",), ("capture",), ("uncapture",), ("run",), ("deliveries",), ("replay",), ("demo",), ("endpoint",),
+    ("migrate",), ("capture",), ("uncapture",), ("run",), ("api",), ("deliveries",), ("replay",), ("demo",), ("endpoint",),
     *[("endpoint", name) for name in ("add", "list", "show", "edit", "pause", "resume", "remove", "rotate")],
 ]  # fmt: skip
 

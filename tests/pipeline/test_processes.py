@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -65,6 +66,12 @@ def asked(url: str) -> tuple[int, Any]:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refused:
         return refused.code, json.load(refused)
+
+
+def listens(port: int) -> bool:
+    """Whether anybody does there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_both_deliver_and_nothing_is_sent_twice(
@@ -223,6 +230,7 @@ def test_one_address_answers_for_all_and_names_those_that_are_down(
     """1 All live: 200. 2 One is frozen: 503 with its name. 3 It goes on: 200. 4 No request of theirs goes to that address."""
     url = f"http://127.0.0.1:{(port := free_port())}/health/live"
     supervised = supervise(api=True, api_listen=f"127.0.0.1:{port}").start()
+    eventually(lambda: listens(port), 20, what="the API's process listens")
     assert asked(url)[0] == 200
     child(supervised, 2).suspend()
     eventually(lambda: asked(url)[0] != 200, 40, what="it is noticed")

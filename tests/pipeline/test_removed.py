@@ -9,6 +9,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from relay import endpoints
+from relay.audit import by_command
+from relay.endpoints import change
 from relay.model import Delivery
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import emit
@@ -30,7 +32,8 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
 
 def remove(connect: Connect, hook: Hook) -> int:
     """How many deliveries were cancelled."""
-    return int(endpoints.remove(connect(row_factory=dict_row, application_name="removing"), hook.public_id)[1]["cancelled"])
+    connection = connect(row_factory=dict_row, application_name="removing")
+    return int(endpoints.remove(connection, by_command(), hook.public_id)[1]["cancelled"])
 
 
 def test_what_a_dead_relay_held_for_it_is_cancelled(
@@ -68,7 +71,7 @@ def test_removing_waits_for_those_that_still_saw_it(
     """
     emit(conn)
     if mutant:
-        monkeypatch.setattr(endpoints, "_let_pass", lambda _connection: None)
+        monkeypatch.setattr(change, "let_pass", lambda _connection: None)
     parking = connect(autocommit=False)
     parking.execute(PARK)
     cancelled: list[int] = []

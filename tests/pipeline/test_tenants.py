@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from relay import endpoints, replays
+from relay.audit import by_command
 from relay.claim import Claimer
 from relay.database import Session
 from relay.dispatch import Dispatcher
@@ -112,7 +113,7 @@ class Run:
         """Another tenant is refused; none is taken."""
         endpoint = self.endpoints[number % len(self.endpoints)]
         with contextlib.suppress(UserMistake), refusals():
-            endpoint.tenant = endpoints.edit(self.connection, endpoint.public_id, {"tenant": tenant})["tenant"]
+            endpoint.tenant = endpoints.edit(self.connection, by_command(), endpoint.public_id, {"tenant": tenant})["tenant"]
 
     def restore(self) -> None:
         """As if the database had been restored into another cluster."""
@@ -124,7 +125,7 @@ class Run:
     def replay(self, status: str, new_id: bool) -> None:
         selection = replays.Selection(replays.parse_status(status))
         found = replays.look(self.connection, selection)
-        self.replayed += replays.replay(self.connection, selection, found, new_id=new_id)
+        self.replayed += replays.replay(self.connection, by_command(), selection, found, new_id=new_id)
 
     async def dispatch(self, dispatcher: Dispatcher, chunk: int, events: Events) -> None:
         self.emit(events)

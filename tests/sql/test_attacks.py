@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from relay import captures, migrations
+from relay.audit import by_command
 from relay.captures import Options
 from relay.cli.migrate import check_rights
 from tests.conftest import Connect, Connection
@@ -213,14 +214,14 @@ def test_names_are_names_and_never_sql(conn: Connection, events: Events, name: s
         Options(include=[], exclude=["other"], on_error="record"),
         Options(key=[f"c {name}", "id"], type_prefix="odd"),
     ):
-        assert captures.install(_dictionaries(conn), found, options, pytest.fail) in ("installed", "changed")
+        assert captures.install(_dictionaries(conn), by_command(), found, options, pytest.fail) in ("installed", "changed")
         conn.execute(psycopg.sql.SQL("INSERT INTO {} VALUES (1, 'x', 2)").format(table))
         conn.execute(psycopg.sql.SQL("UPDATE {} SET {} = 'y'").format(table, column))
         conn.execute(psycopg.sql.SQL("DELETE FROM {}").format(table))
         told = events()
         assert [event.data[f"c {name}"] for event in told if event.op != "truncate"][-1] == "y"
         assert {event.table_name for event in told} == {one(conn, "SELECT quote_ident(%s)", name)}
-    assert captures.remove(_dictionaries(conn), found, pytest.fail) == "removed"
+    assert captures.remove(_dictionaries(conn), by_command(), found, pytest.fail) == "removed"
     assert one(conn, "SELECT to_regclass('victim') IS NOT NULL")
     assert one(conn, "SELECT count(*) FROM rowhook.capture_failure") == 0
 
@@ -276,8 +277,8 @@ def test_what_lies_in_schema_public_does_not_run_as_whoever_captures(
     session = _dictionaries(conn)
     table = captures.find(session, "diary")
     captures.plan(session, table, Options())
-    captures.install(session, table, Options(), pytest.fail)
+    captures.install(session, by_command(), table, Options(), pytest.fail)
     captures.current(session, table)
-    captures.remove(session, table, pytest.fail)
+    captures.remove(session, by_command(), table, pytest.fail)
     taken = conn.execute("SELECT DISTINCT by FROM taken").fetchall()
     assert taken == ([] if pinned else [("postgres",)])

@@ -109,6 +109,8 @@ MAY = {
         "rowhook.cursor": "SELECT UPDATE",
         "rowhook.horizon": "SELECT UPDATE(removed_id) UPDATE(xid)",
         "rowhook.probe": "UPDATE(rung_at)",
+        "rowhook.admin_log": "INSERT SELECT",
+        "rowhook.idempotency": "DELETE INSERT SELECT UPDATE",
         "rowhook.doorbell": "SELECT UPDATE USAGE",  # who may UPDATE a sequence may also draw from it
         "rowhook.present_slot": "SELECT UPDATE USAGE",
         "rowhook.ring()": "EXECUTE",
@@ -151,6 +153,7 @@ FOR_WHO_MIGRATES = {
     *("timed", "cost", "event_sql", "redacted_sql", "enrichments", "grants_sql", "key_payload_sql"),
     *("check_redact", "check_enrich", "revoke_enrichments"),
     *("capture", "capture_id_seq", "event_id_seq", "endpoint_id_seq", "delivery_id_seq", "capture_failure_id_seq"),
+    "admin_log_id_seq",
     *(
         "begun",
         "body_sql",

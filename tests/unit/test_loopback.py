@@ -7,9 +7,11 @@ import http.client
 
 import pytest
 
-from relay.health import Health
+from relay.api.server import Server
+from relay.config import load
 from relay.loopback import is_loopback
 from tests.cluster import free_port
+from tests.keys import KEY
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.255.255.254", "::1", "localhost", "LOCALHOST"])
@@ -27,7 +29,8 @@ def test_not_loopback(host: str) -> None:
 async def status(listen: str, **headers: str | list[str]) -> int:
     """What a listener says to a request with these headers; without a Host of its own by default."""
     port = free_port()
-    health = Health((listen, port))
+    unasked = "postgresql://nobody@127.0.0.1:1/none"
+    health = Server(load(DATABASE_URL=unasked, ROWHOOK_SECRET_KEY=KEY, ROWHOOK_API_LISTEN=f"{listen}:{port}"))
     await health.start()
 
     def ask() -> int:

@@ -1,0 +1,3 @@
+DROP INDEX rowhook.endpoint_of_tenant;
+DROP TABLE rowhook.idempotency;
+DROP TABLE rowhook.admin_log;

@@ -1,0 +1,47 @@
+"""Webhooks through the API: each call's success and its refusals."""
+
+from __future__ import annotations
+
+from tests.api.conftest import Client, Served
+
+URL = "https://example.com/hook"
+
+
+def test_add_shows_the_secret_once(operator: Client) -> None:
+    told = operator.post("/webhooks", {"url": URL, "events": ["expense.*"], "headers": {"Authorization": "Bearer x"}})
+    added = told.ok(201)
+    assert {"id", "url", "events", "tenant", "secret", "state"} <= added.keys()
+    assert added["secret"].startswith("whsec_") and added["state"] == "active" and added["headers"] == ["Authorization"]
+    assert told.headers["location"] == f"/webhooks/{added['id']}" and told.headers["etag"] == '"1"'
+    shown = operator.get(told.headers["location"])
+    assert shown.ok()["secrets"][0]["scheme"] == "hmac"
+    assert added["secret"] not in shown.text and "Bearer x" not in shown.text
+    assert operator.get("/webhooks/").ok()["items"][0]["id"] == added["id"]
+
+
+def test_no_token_is_401_and_a_wrong_one_too(api: Served) -> None:
+    for client in (api.nobody, api.client("0123456789abcdef-wrong"), api.client("a.b.c")):
+        told = client.get("/webhooks")
+        told.refused(401, "unauthorized")
+        assert told.headers["www-authenticate"].startswith('Bearer realm="rowhook"')
+    assert "error=" not in api.nobody.get("/webhooks").headers["www-authenticate"]
+
+
+def test_a_field_that_is_wrong_is_named(operator: Client) -> None:
+    operator.post("/webhooks", {"url": "ftp://x"}).refused(422, "invalid", "url")
+    operator.post("/webhooks", {"url": URL, "events": ["a", "b..c"]}).refused(422, "invalid", "events.1")
+    operator.post("/webhooks", {"url": URL, "color": "red"}).refused(422, "invalid", "color")
+    operator.post("/webhooks", {"url": "https://10.1.2.3/"}).refused(422, "invalid", "url")
+    operator.post("/webhooks", b"{").refused(400, "not-json")
+
+
+def test_change_pause_resume_remove(operator: Client) -> None:
+    id = operator.post("/webhooks", {"url": URL}).ok(201)["id"]
+    told = operator.patch(f"/webhooks/{id}", {"events": ["bill.*"], "state": "paused"})
+    assert (told.ok()["events"], told.ok()["state"]) == (["bill.*"], "paused")
+    operator.patch(f"/webhooks/{id}", {"description": "x"}, If_Match='"1"').refused(412)
+    assert operator.patch(f"/webhooks/{id}", {"description": "x"}, If_Match=told.headers["etag"]).ok()["description"] == "x"
+    assert operator.patch(f"/webhooks/{id}/", {"state": "active", "discard": True}).ok()["state"] == "active"
+    assert operator.delete(f"/webhooks/{id}").ok(204) is None
+    for told in (operator.get(f"/webhooks/{id}"), operator.delete(f"/webhooks/{id}"), operator.patch(f"/webhooks/{id}", {})):
+        told.refused(404, "not-found")
