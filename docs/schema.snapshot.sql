@@ -1279,6 +1279,11 @@ BEGIN
         IF to_regclass('rowhook.chain') IS NOT NULL THEN  -- emit() asks what the session says
             GRANT EXECUTE ON FUNCTION rowhook.session_context() TO rowhook_relay;
         END IF;
+        -- Made by a later migration, which calls this again. The log is added to, and never mended.
+        IF to_regclass('rowhook.admin_log') IS NOT NULL THEN
+            GRANT SELECT, INSERT ON rowhook.admin_log TO rowhook_relay;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.idempotency TO rowhook_relay;
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_skip') IS NOT NULL THEN
@@ -2439,6 +2444,52 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) IS 'SQL that judges each row of a table by its events';
 
+CREATE TABLE rowhook.admin_log (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    who text NOT NULL,
+    via text NOT NULL,
+    action text NOT NULL,
+    subject text,
+    tenant text,
+    request_id text,
+    before jsonb,
+    after jsonb,
+    CONSTRAINT action_is_a_name CHECK ((action ~ '^[a-z_-]+(\.[a-z_-]+)+$'::text)),
+    CONSTRAINT via_known CHECK ((via = ANY (ARRAY['cli'::text, 'api'::text, 'run'::text])))
+);
+
+COMMENT ON TABLE rowhook.admin_log IS 'Changes through the API or the command line, each written in the transaction of the change; never a secret';
+
+COMMENT ON COLUMN rowhook.admin_log.id IS 'Internal id';
+
+COMMENT ON COLUMN rowhook.admin_log.at IS 'When';
+
+COMMENT ON COLUMN rowhook.admin_log.who IS 'The name of a token, tenant … of a JWT, or user@host of a command';
+
+COMMENT ON COLUMN rowhook.admin_log.via IS 'cli, api, or run: what settings asked for when a relay started';
+
+COMMENT ON COLUMN rowhook.admin_log.action IS 'What was done: endpoint.add, endpoint.edit, capture.install, …';
+
+COMMENT ON COLUMN rowhook.admin_log.subject IS 'To what: a public id, or the name of a table';
+
+COMMENT ON COLUMN rowhook.admin_log.tenant IS 'Whose that is; null: the operator''s';
+
+COMMENT ON COLUMN rowhook.admin_log.request_id IS 'X-Request-Id of the request that asked for it';
+
+COMMENT ON COLUMN rowhook.admin_log.before IS 'As it was: of a change, what differs; null: there was none';
+
+COMMENT ON COLUMN rowhook.admin_log.after IS 'As it is since; null: it is gone';
+
+ALTER TABLE rowhook.admin_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.admin_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE rowhook.attempt (
     id bigint NOT NULL,
     delivery_id bigint NOT NULL,
@@ -3096,6 +3147,30 @@ COMMENT ON COLUMN rowhook.horizon.removed_id IS 'Highest id among events that we
 
 COMMENT ON COLUMN rowhook.horizon.xid IS 'Of transactions up to this one events may be missing: removed, or numbered otherwise before a restore';
 
+CREATE TABLE rowhook.idempotency (
+    key text NOT NULL,
+    principal text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    fingerprint bytea NOT NULL,
+    key_id text,
+    answer bytea,
+    CONSTRAINT answer_has_key CHECK (((answer IS NULL) = (key_id IS NULL)))
+);
+
+COMMENT ON TABLE rowhook.idempotency IS 'Answers to POSTs that carried an Idempotency-Key, given again to the same request for a day';
+
+COMMENT ON COLUMN rowhook.idempotency.key IS 'The header''s value';
+
+COMMENT ON COLUMN rowhook.idempotency.principal IS 'Who sent it: keys of others are other keys';
+
+COMMENT ON COLUMN rowhook.idempotency.expires_at IS 'Until then it is remembered';
+
+COMMENT ON COLUMN rowhook.idempotency.fingerprint IS 'SHA-256 over method, path and body: the same key with another request is refused';
+
+COMMENT ON COLUMN rowhook.idempotency.key_id IS 'Which key of ROWHOOK_SECRET_KEY encrypted the answer; null while there is none';
+
+COMMENT ON COLUMN rowhook.idempotency.answer IS 'Status, headers and body, encrypted because a body may show a secret: nonce and AES-256-GCM, bound to principal and key';
+
 CREATE TABLE rowhook.instance (
     id bigint NOT NULL,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -3220,6 +3295,9 @@ ALTER TABLE rowhook.secret ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 ALTER TABLE ONLY rowhook.event ATTACH PARTITION rowhook.event_0 FOR VALUES IN ('0');
 
+ALTER TABLE ONLY rowhook.admin_log
+    ADD CONSTRAINT admin_log_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY rowhook.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (delivery_id, number);
 
@@ -3259,6 +3337,9 @@ ALTER TABLE ONLY rowhook.event_0
 ALTER TABLE ONLY rowhook.horizon
     ADD CONSTRAINT horizon_pkey PRIMARY KEY (singleton);
 
+ALTER TABLE ONLY rowhook.idempotency
+    ADD CONSTRAINT idempotency_pkey PRIMARY KEY (principal, key);
+
 ALTER TABLE ONLY rowhook.instance
     ADD CONSTRAINT instance_pkey PRIMARY KEY (id);
 
@@ -3283,6 +3364,8 @@ ALTER TABLE ONLY rowhook.rule
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
 
+CREATE INDEX admin_log_of_subject ON rowhook.admin_log USING btree (subject, id);
+
 CREATE INDEX attempt_of_endpoint ON rowhook.attempt USING btree (endpoint_id, id) WITH (deduplicate_items=off);
 
 CREATE INDEX chain_by_age ON rowhook.chain USING btree (last_at);
@@ -3297,9 +3380,13 @@ CREATE INDEX delivery_pending ON rowhook.delivery USING btree (endpoint_id, due_
 
 CREATE INDEX endpoint_gated ON rowhook.endpoint USING btree (id) WHERE ((circuit <> 'closed'::text) OR (rate IS NOT NULL));
 
+CREATE INDEX endpoint_of_tenant ON rowhook.endpoint USING btree (tenant, id);
+
 CREATE INDEX event_by_transaction ON ONLY rowhook.event USING btree (xid, id) WITH (deduplicate_items=off);
 
 CREATE INDEX event_0_xid_id_idx ON rowhook.event_0 USING btree (xid, id) WITH (deduplicate_items=off);
+
+CREATE INDEX idempotency_expired ON rowhook.idempotency USING btree (expires_at);
 
 CREATE INDEX secret_of_endpoint ON rowhook.secret USING btree (endpoint_id);
 
@@ -3564,6 +3651,8 @@ REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT
 
 REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
 
+GRANT SELECT,INSERT ON TABLE rowhook.admin_log TO rowhook_relay;
+
 GRANT SELECT,INSERT,DELETE,MAINTAIN,UPDATE ON TABLE rowhook.attempt TO rowhook_relay;
 
 GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;
@@ -3597,6 +3686,8 @@ GRANT SELECT ON TABLE rowhook.horizon TO rowhook_relay;
 GRANT UPDATE(removed_id) ON TABLE rowhook.horizon TO rowhook_relay;
 
 GRANT UPDATE(xid) ON TABLE rowhook.horizon TO rowhook_relay;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.idempotency TO rowhook_relay;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rowhook.instance TO rowhook_relay;
 

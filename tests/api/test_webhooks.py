@@ -45,3 +45,18 @@ def test_change_pause_resume_remove(operator: Client) -> None:
     assert operator.delete(f"/webhooks/{id}").ok(204) is None
     for told in (operator.get(f"/webhooks/{id}"), operator.delete(f"/webhooks/{id}"), operator.patch(f"/webhooks/{id}", {})):
         told.refused(404, "not-found")
+
+
+def test_filter_shape_template_and_rate(api: Served) -> None:
+    client = api.operator
+    given = {"url": URL, "filter": "$.data.amount > 1000", "shape": "thin", "rate": "10/s"}
+    added = client.post("/webhooks", given).ok(201)
+    assert {name: added[name] for name in given} == given
+    path = f"/webhooks/{added['id']}"
+    assert client.patch(path, {"filter": None, "rate": None, "shape": None}).ok()["shape"] == "standard"
+    assert client.patch(path, {"template": '{"text": {{ type | tojson }}}'}).ok()["shape"] == "template"
+    assert client.patch(path, {"template": None}).ok()["shape"] == "standard"
+    client.post("/webhooks", {"url": URL, "filter": "$.data.amount >"}).refused(422, "invalid", "filter")
+    client.post("/webhooks", {"url": URL, "rate": "5000/s"}).refused(422, "invalid", "rate")
+    client.patch(path, {"template": "{% for"}).refused(422, "invalid", "template")
+    api.tenant(1).post("/webhooks", {"url": URL, "template": "{}"}).refused(403, "forbidden", "template")

@@ -13,7 +13,7 @@ from relay.api.pages import Page, page, position
 from relay.api.problem import Problem, about
 from relay.config import duration
 from relay.database import Row
-from relay.shapes import STANDARD
+from relay.shapes import STANDARD, TEMPLATE
 from relay.sign import Signer, parse_signer
 from relay.static_headers import parse_headers
 from relay.wishes import check_filter, shape_fields
@@ -76,7 +76,7 @@ def change_webhook(call: Call, id: str, body: ChangeWebhook) -> WebhookDetails:
         raise Problem(422, "invalid", "discard goes with state: active, and with nothing else", field="discard")
     endpoint = call.webhook(id)
     call.check_match(endpoint["revision"])
-    fields = _fields(call, given)
+    fields = _fields(call, given, endpoint["shape"])
     _check_owner(call, given)
     headers = None
     if "headers" in given:
@@ -116,25 +116,27 @@ def _details(call: Call, endpoint: Row) -> WebhookDetails:
     return WebhookDetails(**endpoints.described(endpoint), **endpoints.details(call.connection, endpoint))
 
 
-def _fields(call: Call, given: dict[str, Any]) -> Row:
-    """Columns that what is given sets; null takes back."""
+def _fields(call: Call, given: dict[str, Any], present: str = STANDARD) -> Row:
+    """Columns that what is given sets; null takes back. ``present``: the shape that it has."""
     texts: dict[str, str | None] = {name: given[name] or "" for name in TEXTS if name in given}
     if "retry" in texts:
         texts["retry_schedule"] = texts.pop("retry")
     if "events" in given:
         texts["events"] = ",".join(given["events"])
-    fields = {**endpoints.parse_fields(texts), **_shape(given)}
+    fields = {**endpoints.parse_fields(texts), **_shape(given, present)}
     with about("filter"):
         check_filter(call.connection, fields)
     return {**fields, **{name: given[name] for name in ("max_in_flight", "ordered") if name in given}}
 
 
-def _shape(given: dict[str, Any]) -> Row:
+def _shape(given: dict[str, Any], present: str) -> Row:
     """A template is a shape of its own; null takes either back."""
-    with about("template" if given.get("template") else "shape"):
-        if given.get("template") is not None or given.get("shape") is not None:
-            return dict(shape_fields(given.get("shape"), given.get("template")))
-        return dict(shape_fields(STANDARD, None)) if "template" in given or "shape" in given else {}
+    shape, template = given.get("shape"), given.get("template")
+    if shape is None and template is None:
+        back = "shape" in given or ("template" in given and present == TEMPLATE)
+        return dict(shape_fields(STANDARD, None)) if back else {}
+    with about("shape" if template is None else "template"):
+        return dict(shape_fields(shape, template))
 
 
 def _check_owner(call: Call, given: dict[str, Any]) -> None:
