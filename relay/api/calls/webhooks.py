@@ -35,8 +35,7 @@ def add_webhook(call: Call, body: AddWebhook) -> NewWebhook:
     tenant = fields["tenant"] = call.principal.tenant or body.tenant
     with about("secret"):
         secret = endpoints.chosen(_signer(body.secret), body.scheme, _default_secret(call))
-    with about("headers"):
-        headers = parse_headers(_lines(body.headers), call.settings.header_prefix)
+    headers = _headers(call, body.headers)
     _check_destination(call, fields)
     if call.principal.tenant is not None:
         _keep_to_the_limit(call, call.principal.tenant)
@@ -78,10 +77,7 @@ def change_webhook(call: Call, id: str, body: ChangeWebhook) -> WebhookDetails:
     call.check_match(endpoint["revision"])
     fields = _fields(call, given, endpoint["shape"])
     _check_owner(call, given)
-    headers = None
-    if "headers" in given:
-        with about("headers"):
-            headers = parse_headers(_lines(given["headers"] or {}), call.settings.header_prefix)
+    headers = _headers(call, given["headers"]) if "headers" in given else None
     _check_destination(call, fields)
     _prepare(call, endpoint, ordered=bool(fields.get("ordered")), discard=discard)
     with call.transaction():
@@ -180,5 +176,6 @@ def _signer(secret: str | None) -> Signer | None:
     return parse_signer(secret) if secret else None
 
 
-def _lines(headers: dict[str, str]) -> list[str]:
-    return [f"{name}: {value}" for name, value in headers.items()]
+def _headers(call: Call, given: dict[str, str] | None) -> dict[str, str]:
+    with about("headers"):
+        return parse_headers([f"{name}: {value}" for name, value in (given or {}).items()], call.settings.header_prefix)
