@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from relay import audit
-from relay.audit import by_command
 from relay.captures import Connection, find, log_notice, with_locks
 from relay.config import Settings, duration
 from relay.database import connect_once
@@ -57,7 +55,6 @@ def install(connection: Connection, name: str) -> None:
             [table.oid],
         )
         connection.execute(_path(name).read_bytes())
-        audit.write(connection, by_command("run"), "recipe.install", name)
         return "installed"
 
     with_locks(connection, table, run, log.warning)
