@@ -1,5 +1,5 @@
 -- Retention: what has ended and is old goes, a slot of the ring at a time.
--- depends: 0013-verify
+-- depends: 0014-admin
 --
 -- One relay does it at a time (an advisory lock), in steps of one short transaction each, any of which may be the last before a
 -- crash; relay/retention.py takes them. Of a slot that was left long enough ago:
