@@ -119,25 +119,81 @@ $$;
 
 COMMENT ON FUNCTION rowhook.archived(event rowhook.event) IS 'An event with its deliveries and their attempts, as a line of an archive';
 
-CREATE FUNCTION rowhook.begin_sweep(slot integer) RETURNS boolean
+CREATE FUNCTION rowhook.backfill(table_name regclass, rows text DEFAULT NULL::text, endpoint text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    _backfill rowhook.backfill := rowhook.begin_backfill(backfill.table_name, backfill.rows, backfill.endpoint);
 BEGIN
-    -- Whoever makes deliveries of past events (endpoint add --since) holds the rows of the slots it takes from: this waits for them.
-    -- The cursor's "seen" means nothing in another cluster, until a dispatcher has begun anew there.
-    UPDATE rowhook.ring AS r
-       SET seen = c.seen, system_identifier = c.system_identifier, is_swept = false, archived_in = NULL
-      FROM rowhook.cursor AS c
-     WHERE r.slot = begin_sweep.slot AND r.closed_at IS NOT NULL
-       AND (r.seen IS NULL OR r.system_identifier <> (SELECT s.system_identifier FROM pg_control_system() AS s));
-    RETURN EXISTS (SELECT FROM rowhook.ring AS r, rowhook.cursor AS c, pg_control_system() AS s
-                    WHERE r.slot = begin_sweep.slot AND r.seen IS NOT NULL AND r.system_identifier = s.system_identifier
-                      AND c.system_identifier = s.system_identifier);
+    WHILE rowhook.backfill_chunk(_backfill.id, 1000) IS NOT NULL LOOP
+        NULL;
+    END LOOP;
+    RETURN (SELECT b.sent FROM rowhook.backfill AS b WHERE b.id = _backfill.id);
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.begin_sweep(slot integer) IS 'Remember what was dispatched of a slot that was left; false: it can''t be told yet';
+COMMENT ON FUNCTION rowhook.backfill(table_name regclass, rows text, endpoint text) IS 'Send rows that were there before as <prefix>.snapshot events, in the present transaction; the command rowhook backfill does it in many';
+
+CREATE FUNCTION rowhook.backfill_chunk(backfill bigint, chunk integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    SET "IntervalStyle" TO 'postgres'
+    SET bytea_output TO 'hex'
+    SET extra_float_digits TO '1'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    _backfill rowhook.backfill;
+    _capture  rowhook.capture;
+    _key      text;
+    _texts    text;
+    _after    text;
+    _upto     text;
+    _last     text[];
+    _sql      text;
+    _sent     integer;
+BEGIN
+    SELECT b.* INTO _backfill FROM rowhook.backfill AS b WHERE b.id = backfill_chunk.backfill AND b.ended_at IS NULL FOR UPDATE;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = _backfill.table_name;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT format('(%s)', string_agg(format('t.%I', a.attname), ', ' ORDER BY k.n)),
+           string_agg(format('t.%I::text', a.attname), ', ' ORDER BY k.n),
+           format('(%s)', string_agg(format('$1[%s]::%s', k.n, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.n)),
+           format('(%s)', string_agg(format('$2[%s]::%s', k.n, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY k.n))
+      INTO _key, _texts, _after, _upto
+      FROM unnest(_capture.key) WITH ORDINALITY AS k (col, n)
+      JOIN pg_attribute AS a ON a.attrelid = _capture.table_name AND a.attname = k.col;
+    _after := CASE WHEN _backfill.after IS NULL THEN 'true' ELSE format('%s > %s', _key, _after) END;
+    -- Where the chunk ends is settled first, without locks: of rows that are waited for some may drop out.
+    EXECUTE format('SELECT p.k FROM (SELECT ARRAY[%s] AS k, row_number() OVER () AS n FROM (SELECT t.* %s LIMIT $3) AS t) AS p ORDER BY p.n DESC LIMIT 1',
+                   _texts, rowhook.backfill_page_sql(_capture, _backfill.rows, _after))
+       INTO _last USING _backfill.after, NULL::text[], backfill_chunk.chunk;
+    IF _last IS NULL THEN
+        UPDATE rowhook.backfill AS b SET ended_at = clock_timestamp() WHERE b.id = _backfill.id;
+        RETURN NULL;
+    END IF;
+    -- Lock first, id afterwards: the rows are locked inside, and what an event is made of, its id with it, is computed around that.
+    _sql := rowhook.insert_sql(_capture, 'snapshot', 'snapshot', 't', format($sql$
+      FROM (SELECT t.* %s FOR SHARE OF t) AS t
+     CROSS JOIN (SELECT clock_timestamp() AS at, rowhook.present_slot() AS slot, NULL::json AS context, NULL::text AS chain OFFSET 0) AS rowhook_now$sql$,
+        rowhook.backfill_page_sql(_capture, _backfill.rows, format('%s AND %s <= %s', _after, _key, _upto))));
+    IF _backfill.endpoint_id IS NOT NULL THEN
+        _sql := regexp_replace(_sql, '(INSERT INTO rowhook\.event \()([^)]*\)\s*SELECT )', format('\1endpoint_id, \2%s, ', _backfill.endpoint_id));
+    END IF;
+    EXECUTE _sql USING _backfill.after, _last;
+    GET DIAGNOSTICS _sent = ROW_COUNT;
+    UPDATE rowhook.backfill AS b SET after = _last, sent = b.sent + _sent, moved_at = clock_timestamp() WHERE b.id = _backfill.id;
+    PERFORM rowhook.ring();
+    RETURN _sent;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.backfill_chunk(backfill bigint, chunk integer) IS 'Send the next rows of a backfill; null: there are none, it has ended';
 
 CREATE TABLE rowhook.capture (
     id integer NOT NULL,
@@ -209,6 +265,116 @@ COMMENT ON COLUMN rowhook.capture.redact IS 'Columns whose values never reach an
 COMMENT ON COLUMN rowhook.capture.max_size IS 'Bytes of JSON above which an event holds its row''s key only; null: none';
 
 COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign key: {"category_name": "category_id.name"}';
+
+CREATE FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Rows of inheriting tables fire triggers of their own, and are backfilled by themselves.
+    SELECT format(E'FROM %s%s AS t WHERE (%s\n) AND %s ORDER BY %s',
+        CASE WHEN (SELECT r.relkind FROM pg_class AS r WHERE r.oid = (c).table_name) = 'p' THEN '' ELSE 'ONLY ' END, (c).table_name,
+        coalesce(backfill_page_sql.rows, 'true'), backfill_page_sql.bounds,
+        (SELECT string_agg(format('t.%I', k.col), ', ' ORDER BY k.n) FROM unnest((c).key) WITH ORDINALITY AS k (col, n)))
+$$;
+
+COMMENT ON FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) IS 'The rows of a backfill within bounds, in order of their key';
+
+CREATE TABLE rowhook.backfill (
+    id bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    endpoint_id bigint,
+    since_event bigint,
+    sent bigint DEFAULT 0 NOT NULL,
+    table_name regclass NOT NULL,
+    rows text,
+    after text[],
+    CONSTRAINT sent_is_a_count CHECK ((sent >= 0))
+);
+
+COMMENT ON TABLE rowhook.backfill IS 'Backfills: how far each is; one that was interrupted goes on from there';
+
+COMMENT ON COLUMN rowhook.backfill.id IS 'Internal id';
+
+COMMENT ON COLUMN rowhook.backfill.started_at IS 'When it was begun';
+
+COMMENT ON COLUMN rowhook.backfill.moved_at IS 'When its last chunk was sent';
+
+COMMENT ON COLUMN rowhook.backfill.ended_at IS 'When no row was left; null: it goes on';
+
+COMMENT ON COLUMN rowhook.backfill.endpoint_id IS 'For this endpoint only; null: for all whose patterns match';
+
+COMMENT ON COLUMN rowhook.backfill.since_event IS 'Of what was written since it began the events have higher ids, for verify; null: a writer was under way for too long to tell';
+
+COMMENT ON COLUMN rowhook.backfill.sent IS 'Rows so far';
+
+COMMENT ON COLUMN rowhook.backfill.table_name IS 'The captured table';
+
+COMMENT ON COLUMN rowhook.backfill.rows IS 'Only rows for which this SQL holds; null: all';
+
+COMMENT ON COLUMN rowhook.backfill.after IS 'The row key that it has come to, part by part; null: it has not begun';
+
+CREATE FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) RETURNS rowhook.backfill
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _capture  rowhook.capture;
+    _backfill rowhook.backfill;
+    _endpoint bigint;
+    _highest  bigint := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
+    _label    text := coalesce(rowhook.table_label(begin_backfill.table_name), begin_backfill.table_name::text);
+BEGIN
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name;
+    IF NOT FOUND THEN
+        PERFORM rowhook.refuse(format('table %s is not captured', _label), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
+    END IF;
+    PERFORM rowhook.check_verifiable(_capture);  -- rows that can be told apart: it goes on after a row key
+    IF begin_backfill.endpoint IS NOT NULL THEN
+        SELECT p.id INTO _endpoint FROM rowhook.endpoint AS p WHERE p.public_id = begin_backfill.endpoint AND p.state <> 'removed';
+        IF NOT FOUND THEN
+            PERFORM rowhook.refuse(format('there is no endpoint %s', begin_backfill.endpoint), 'rowhook endpoint list shows those that there are');
+        END IF;
+    END IF;
+    BEGIN
+        EXECUTE format(E'SELECT FROM %s AS t WHERE (%s\n) LIMIT 0', begin_backfill.table_name, coalesce(begin_backfill.rows, 'true'));
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR undefined_column OR undefined_function OR datatype_mismatch THEN
+        PERFORM rowhook.refuse(format('rows: %s', SQLERRM), format('Give a condition on the columns of %s, e.g. "amount > 100"', _label));
+    END;
+    -- For verify: a row of a writer who has its event's id by now and commits when the chunks have passed it would have none after.
+    INSERT INTO rowhook.backfill (table_name, rows, endpoint_id, since_event)
+    VALUES (begin_backfill.table_name, begin_backfill.rows, _endpoint, CASE WHEN rowhook.writers_have_ended('5 s') THEN _highest END)
+    ON CONFLICT DO NOTHING;
+    SELECT b.* INTO _backfill FROM rowhook.backfill AS b
+     WHERE b.table_name = begin_backfill.table_name AND b.rows IS NOT DISTINCT FROM begin_backfill.rows
+       AND b.endpoint_id IS NOT DISTINCT FROM _endpoint AND b.ended_at IS NULL;
+    RETURN _backfill;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) IS 'A new backfill, or the same one that was interrupted';
+
+CREATE FUNCTION rowhook.begin_sweep(slot integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- Whoever makes deliveries of past events (endpoint add --since) holds the rows of the slots it takes from: this waits for them.
+    -- The cursor's "seen" means nothing in another cluster, until a dispatcher has begun anew there.
+    UPDATE rowhook.ring AS r
+       SET seen = c.seen, system_identifier = c.system_identifier, is_swept = false, archived_in = NULL
+      FROM rowhook.cursor AS c
+     WHERE r.slot = begin_sweep.slot AND r.closed_at IS NOT NULL
+       AND (r.seen IS NULL OR r.system_identifier <> (SELECT s.system_identifier FROM pg_control_system() AS s));
+    RETURN EXISTS (SELECT FROM rowhook.ring AS r, rowhook.cursor AS c, pg_control_system() AS s
+                    WHERE r.slot = begin_sweep.slot AND r.seen IS NOT NULL AND r.system_identifier = s.system_identifier
+                      AND c.system_identifier = s.system_identifier);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.begin_sweep(slot integer) IS 'Remember what was dispatched of a slot that was left; false: it can''t be told yet';
 
 CREATE FUNCTION rowhook.begun(c rowhook.capture) RETURNS rowhook.capture
     LANGUAGE plpgsql
@@ -868,6 +1034,40 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.cost(c rowhook.capture, most integer, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) IS 'Microseconds per row of each operation, without and with a capture as planned; measured in a transaction that is undone';
 
+CREATE FUNCTION rowhook.deliver_past(endpoint bigint, since timestamp with time zone, after bigint, upto bigint, batch integer, OUT last_id bigint, OUT made bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    _slots smallint[];
+BEGIN
+    -- Not from slots that are being swept: those events are about to go. The others are held until this has committed.
+    SELECT array_agg(s.slot) INTO _slots FROM (SELECT r.slot FROM rowhook.ring AS r WHERE r.seen IS NULL ORDER BY r.slot FOR SHARE) AS s;
+    -- An event is either here, or is seen for the first time by a dispatch that knows the endpoint, which was committed before; or
+    -- both: then it has its delivery by the time the other comes to it.
+    WITH page AS MATERIALIZED (
+        SELECT e.id, e.slot, e.kept_in, e.occurred_at, e.op, e.endpoint_id, e.type, e.tenant, e.table_name, e.row_key
+          FROM rowhook.event AS e WHERE e.id > deliver_past.after AND e.id <= deliver_past.upto ORDER BY e.id LIMIT deliver_past.batch
+    ), made AS (
+        INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, order_key, state, due_at)
+        SELECT e.id, e.slot, p.id, CASE WHEN p.ordered THEN coalesce(coalesce(e.table_name, '') || ':' || e.row_key, '#' || e.id) END,
+               'pending', clock_timestamp()
+          FROM page AS e JOIN rowhook.endpoint AS p ON p.id = deliver_past.endpoint AND p.state <> 'removed'
+         CROSS JOIN LATERAL (SELECT x.type, x.data, x.previous FROM rowhook.event AS x WHERE x.id = e.id AND x.slot = e.slot LIMIT 1) AS x
+         WHERE e.occurred_at >= deliver_past.since AND e.kept_in = ANY (_slots) AND e.op <> 'probe' AND e.endpoint_id IS NULL
+           AND (p.tenant IS NULL OR p.tenant = e.tenant)
+           AND EXISTS (SELECT FROM rowhook.pattern_candidates(e.type) AS k (pattern) WHERE k.pattern = ANY (p.events))
+           AND (p.filter IS NULL OR rowhook.filter_verdict(p.filter, x.type, x.data, x.previous) = 'matched')
+         ORDER BY e.id
+        ON CONFLICT DO NOTHING RETURNING event_id
+    )
+    SELECT (SELECT max(page.id) FROM page), (SELECT count(*) FROM made) INTO last_id, made;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.deliver_past(endpoint bigint, since timestamp with time zone, after bigint, upto bigint, batch integer, OUT last_id bigint, OUT made bigint) IS 'Deliveries to an endpoint of the next events after an id, up to another, that happened since a time; last_id is null at the end';
+
 CREATE FUNCTION rowhook.drop_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1179,6 +1379,17 @@ $$;
 
 COMMENT ON FUNCTION rowhook.give_to_capture_owner(signature text) IS 'Make a trigger function belong to the role without power';
 
+CREATE FUNCTION rowhook.grant_past() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    GRANT EXECUTE ON FUNCTION rowhook.deliver_past(bigint, timestamptz, bigint, bigint, integer) TO rowhook_relay;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.grant_past() IS 'The right with which rowhook_relay gives an endpoint its past';
+
 CREATE FUNCTION rowhook.grant_record_to_relay() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1283,6 +1494,9 @@ BEGIN
         IF to_regclass('rowhook.admin_log') IS NOT NULL THEN
             GRANT SELECT, INSERT ON rowhook.admin_log TO rowhook_relay;
             GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.idempotency TO rowhook_relay;
+        END IF;
+        IF to_regclass('rowhook.backfill') IS NOT NULL THEN
+            PERFORM rowhook.grant_past();
         END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
@@ -1450,6 +1664,7 @@ DECLARE
     _now      bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
     _bound    bigint;
     _truncate bigint;
+    _backfill bigint;
     _ddl      xid[];
 BEGIN
     SELECT h.* INTO _horizon FROM rowhook.horizon AS h;
@@ -1458,6 +1673,13 @@ BEGIN
     begins := greatest(c.since_event, _truncate);
     -- From empty: as it was captured, or since a TRUNCATE; and nothing of it is gone.
     complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);
+    -- Or from a backfill of every row, which ended: each has an event since that began.
+    SELECT max(b.since_event) INTO _backfill FROM rowhook.backfill AS b
+     WHERE b.table_name = c.table_name AND b.rows IS NULL AND b.ended_at IS NOT NULL AND b.since_event >= begins;
+    IF NOT complete AND _horizon.removed_id <= _backfill THEN
+        begins := _backfill;
+        complete := true;
+    END IF;
     renumbered := (SELECT k.system_identifier <> s.system_identifier FROM rowhook.cursor AS k, pg_control_system() AS s);
     _bound := greatest(c.since_xid, _horizon.xid)::text::bigint;
     -- Where they aren't complete, a row without event is no finding unless it was written since: by the transaction that wrote it.
@@ -2444,6 +2666,30 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) IS 'SQL that judges each row of a table by its events';
 
+CREATE FUNCTION rowhook.writers_have_ended(patience interval) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _writers  text[];
+    _deadline timestamptz := clock_timestamp() + writers_have_ended.patience;
+BEGIN
+    -- Whoever has taken an id and not committed holds this lock. Those that begin later are of no interest.
+    LOOP
+        _writers := ARRAY(SELECT DISTINCT l.virtualtransaction FROM pg_locks AS l
+                           WHERE l.locktype = 'relation' AND l.relation = 'rowhook.event'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
+                             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+                             AND l.pid IS DISTINCT FROM pg_backend_pid() AND (_writers IS NULL OR l.virtualtransaction = ANY (_writers)));
+        IF _writers = '{}' OR clock_timestamp() > _deadline THEN
+            RETURN _writers = '{}';
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.writers_have_ended(patience interval) IS 'Wait for those who are writing events now; false: some go on for longer than that';
+
 CREATE TABLE rowhook.admin_log (
     id bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -2539,6 +2785,15 @@ COMMENT ON COLUMN rowhook.attempt.response_excerpt IS 'The first 4 kB of the ans
 
 ALTER TABLE rowhook.attempt ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowhook.attempt_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE rowhook.backfill ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowhook.backfill_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -3301,6 +3556,9 @@ ALTER TABLE ONLY rowhook.admin_log
 ALTER TABLE ONLY rowhook.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (delivery_id, number);
 
+ALTER TABLE ONLY rowhook.backfill
+    ADD CONSTRAINT backfill_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY rowhook.capture_failure
     ADD CONSTRAINT capture_failure_pkey PRIMARY KEY (id);
 
@@ -3368,6 +3626,8 @@ CREATE INDEX admin_log_of_subject ON rowhook.admin_log USING btree (subject, id)
 
 CREATE INDEX attempt_of_endpoint ON rowhook.attempt USING btree (endpoint_id, id) WITH (deduplicate_items=off);
 
+CREATE UNIQUE INDEX backfill_once_at_a_time ON rowhook.backfill USING btree (table_name, COALESCE(rows, ''::text), COALESCE(endpoint_id, (0)::bigint)) WHERE (ended_at IS NULL);
+
 CREATE INDEX chain_by_age ON rowhook.chain USING btree (last_at);
 
 CREATE INDEX delivery_dead ON rowhook.delivery USING btree (endpoint_id, ended_at) WHERE (state = 'dead'::text);
@@ -3425,10 +3685,18 @@ GRANT UPDATE(kept_in) ON TABLE rowhook.event TO rowhook_relay;
 REVOKE ALL ON FUNCTION rowhook.archived(event rowhook.event) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.archived(event rowhook.event) TO rowhook_relay;
 
-REVOKE ALL ON FUNCTION rowhook.begin_sweep(slot integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowhook.begin_sweep(slot integer) TO rowhook_relay;
+REVOKE ALL ON FUNCTION rowhook.backfill(table_name regclass, rows text, endpoint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.backfill_chunk(backfill bigint, chunk integer) FROM PUBLIC;
 
 GRANT SELECT ON TABLE rowhook.capture TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.begin_sweep(slot integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.begin_sweep(slot integer) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.begun(c rowhook.capture) FROM PUBLIC;
 
@@ -3480,6 +3748,9 @@ REVOKE ALL ON FUNCTION rowhook.compared(event json, present json, definition tex
 
 REVOKE ALL ON FUNCTION rowhook.cost(c rowhook.capture, most integer, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.deliver_past(endpoint bigint, since timestamp with time zone, after bigint, upto bigint, batch integer, OUT last_id bigint, OUT made bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.deliver_past(endpoint bigint, since timestamp with time zone, after bigint, upto bigint, batch integer, OUT last_id bigint, OUT made bigint) TO rowhook_relay;
+
 REVOKE ALL ON FUNCTION rowhook.drop_ddl(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) FROM PUBLIC;
@@ -3516,6 +3787,8 @@ GRANT ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) TO rowhook
 REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.give_to_capture_owner(signature text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.grant_past() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.grant_record_to_relay() FROM PUBLIC;
 
@@ -3650,6 +3923,8 @@ REVOKE ALL ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split b
 REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.writers_have_ended(patience interval) FROM PUBLIC;
 
 GRANT SELECT,INSERT ON TABLE rowhook.admin_log TO rowhook_relay;
 

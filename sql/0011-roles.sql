@@ -102,6 +102,9 @@ BEGIN
             GRANT SELECT, INSERT ON rowhook.admin_log TO rowhook_relay;
             GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.idempotency TO rowhook_relay;
         END IF;
+        IF to_regclass('rowhook.backfill') IS NOT NULL THEN
+            PERFORM rowhook.grant_past();
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_skip') IS NOT NULL THEN

@@ -241,6 +241,7 @@ DECLARE
     _now      bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
     _bound    bigint;
     _truncate bigint;
+    _backfill bigint;
     _ddl      xid[];
 BEGIN
     SELECT h.* INTO _horizon FROM rowhook.horizon AS h;
@@ -249,6 +250,13 @@ BEGIN
     begins := greatest(c.since_event, _truncate);
     -- From empty: as it was captured, or since a TRUNCATE; and nothing of it is gone.
     complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);
+    -- Or from a backfill of every row, which ended: each has an event since that began.
+    SELECT max(b.since_event) INTO _backfill FROM rowhook.backfill AS b
+     WHERE b.table_name = c.table_name AND b.rows IS NULL AND b.ended_at IS NOT NULL AND b.since_event >= begins;
+    IF NOT complete AND _horizon.removed_id <= _backfill THEN
+        begins := _backfill;
+        complete := true;
+    END IF;
     renumbered := (SELECT k.system_identifier <> s.system_identifier FROM rowhook.cursor AS k, pg_control_system() AS s);
     _bound := greatest(c.since_xid, _horizon.xid)::text::bigint;
     -- Where they aren't complete, a row without event is no finding unless it was written since: by the transaction that wrote it.

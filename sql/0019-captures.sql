@@ -1,5 +1,5 @@
 -- capture() and uncapture(): options checked, a plan made of them, installed.
--- depends: 0018-retention
+-- depends: 0019-backfill
 
 CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -11,6 +11,7 @@ from relay import __version__, logging_setup
 from relay.cli import (
     api,
     archive,
+    backfill,
     capture,
     deliveries,
     demo,
@@ -41,6 +42,7 @@ app.command("deliveries")(deliveries.deliveries_command)
 app.command("explain")(explain.explain_command)
 app.command("replay")(replay.replay_command)
 app.command("verify")(verify.verify_command)
+app.command("backfill")(backfill.backfill_command)
 app.command("archive")(archive.archive_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("keygen")(keys.keygen_command)

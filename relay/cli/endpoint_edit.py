@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from relay import endpoints
+from relay import endpoints, replays
 from relay.audit import by_command
 from relay.cli.endpoint import EndpointId
 from relay.cli.header_options import HeaderFile, HeaderFrom, given_headers
@@ -62,6 +62,9 @@ def add_command(
     shape: Shape = None,
     template: Template = None,
     rate: Rate = None,
+    since: Annotated[
+        str | None, Option(help="Begin with what happened since then and is kept: 7d (ago), or an ISO time.", metavar="T")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Add an endpoint; prints its id and, this once, its secret."""
@@ -89,7 +92,11 @@ def add_command(
         endpoints.check_destination(fields, settings)
         key = endpoints.chosen(given, wanted, settings.default_secret)
         headers = parse_headers(lines or [], settings.header_prefix)
-        described = endpoints.described(endpoints.add(connection, by_command(), keyring, fields, key, headers, identity))
+        start = None if since is None else replays.moment(connection, since, "--since")
+        actor = by_command()
+        row = endpoints.add(connection, actor, keyring, fields, key, headers, identity, has_past=start is not None)
+        past = {} if start is None else {"past": endpoints.give_past(connection, actor, row, start)}
+        described = {**endpoints.described(endpoints.find(connection, row["public_id"])), **past}
     if json:
         as_json({**described, **secret_json(key)})
     else:

@@ -14,6 +14,7 @@ from relay.endpoints.given import (
     spell,
     spelled,
 )
+from relay.endpoints.past import give_past
 from relay.endpoints.shown import described, details, everything, find, find_present, scheme_of, shown_once
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "everything",
     "find",
     "find_present",
+    "give_past",
     "give_up",
     "let_pass",
     "notify",

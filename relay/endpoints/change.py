@@ -38,8 +38,10 @@ def add(
     secret: Signer,
     headers: Mapping[str, str] | None = None,
     identity: Change = SAME_IDENTITY,
+    *,
+    has_past: bool = False,
 ) -> Row:
-    """A new endpoint with its first secret."""
+    """A new endpoint with its first secret; paused, if it is to be given a past."""
     columns = dict.fromkeys(("tenant", "description", "retry_schedule", "timeout", "max_in_flight"))
     check_filter(connection, fields)
     fields = {"events": ["*"], "ordered": False, **NOTHING_SAID, **columns, **fields}
@@ -50,6 +52,8 @@ def add(
         store_identity(connection, keyring, row["id"], identity)
         (row,) = connection.execute(query("endpoints.by_id"), {"id": row["id"]}).fetchall()
         _check_identity_is_for_https(row)
+        if has_past:
+            row = _set_state(connection, row, "paused", "its past is being added (endpoint add --since)")
         _log(connection, actor, "endpoint.add", None, row)
     notify(connection)
     return row

@@ -42,6 +42,12 @@ VALUES (%(url)s, %(events)s::text[], %(tenant)s::text, %(description)s::text, %(
         %(filter)s::text, %(shape)s, %(template)s::text, %(rate)s::text)
 RETURNING *
 
+-- name: last_event
+SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0) AS last_id
+
+-- name: deliver_past
+SELECT p.last_id, p.made FROM rowhook.deliver_past(%(id)s, %(since)s, %(after)s, %(upto)s, %(batch)s) AS p
+
 -- name: edit
 -- A new URL is probed at once.
 UPDATE rowhook.endpoint AS p

@@ -14,6 +14,14 @@ from tests.cli.conftest import Rowhook
 from tests.conftest import Connection
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where files go; commands run beside it."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    return folder
+
+
 def lines(file: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
 
@@ -23,33 +31,33 @@ def emit(conn: Connection, *types: str) -> None:
         conn.execute("SELECT rowhook.emit(%s, '{\"price\": 1.50}')", [type])
 
 
-def test_events_older_than_a_time_are_written_to_a_file_and_stay(rowhook: Rowhook, conn: Connection, tmp_path: Path) -> None:
+def test_events_older_than_a_time_are_written_to_a_file_and_stay(rowhook: Rowhook, conn: Connection, folder: Path) -> None:
     emit(conn, "a.old", "a.new")
     conn.execute("UPDATE rowhook.event SET occurred_at = now() - interval '8 days' WHERE type = 'a.old'")
-    done = rowhook("archive", "--to", str(tmp_path), "--before", "7d", "--json", ok=True)
+    done = rowhook("archive", "--to", str(folder), "--before", "7d", "--json", ok=True)
     assert done.json["events"] == 1
-    (file,) = tmp_path.iterdir()
+    (file,) = folder.iterdir()
     assert str(file) == done.json["file"]
     assert (file.stat().st_mode & 0o777) == 0o600
     assert [line["type"] for line in lines(file)] == ["a.old"]
-    rowhook("archive", "--before", "7d", env={"ROWHOOK_ARCHIVE": str(tmp_path)}, ok=True)
-    assert len(list(tmp_path.iterdir())) == 2, "no file is written over"
+    rowhook("archive", "--before", "7d", env={"ROWHOOK_ARCHIVE": str(folder)}, ok=True)
+    assert len(list(folder.iterdir())) == 2, "no file is written over"
     assert conn.execute("SELECT count(*) FROM rowhook.event").fetchone() == (2,)
 
 
 def test_with_remove_slots_that_were_left_long_ago_are_archived_and_emptied(
-    rowhook: Rowhook, conn: Connection, tmp_path: Path
+    rowhook: Rowhook, conn: Connection, folder: Path
 ) -> None:
     emit(conn, "a.gone", "a.gone-too")
     conn.execute("UPDATE rowhook.cursor SET seen = pg_current_snapshot()")
     conn.execute("SELECT setval('rowhook.present_slot', 1), rowhook.survey_ring()")
     emit(conn, "a.stays")
-    rowhook("archive", "--to", str(tmp_path), "--remove", ok=True)
+    rowhook("archive", "--to", str(folder), "--remove", ok=True)
     assert conn.execute("SELECT count(*) FROM rowhook.event").fetchone() == (3,), "30 days are kept"
     conn.execute("UPDATE rowhook.ring SET closed_at = now() - interval '3 days' WHERE slot = 0")
-    rowhook("archive", "--to", str(tmp_path), "--remove", "--before", "2d", ok=True)
+    rowhook("archive", "--to", str(folder), "--remove", "--before", "2d", ok=True)
     assert conn.execute("SELECT type FROM rowhook.event").fetchall() == [("a.stays",)]
-    (file,) = tmp_path.iterdir()
+    (file,) = folder.iterdir()
     assert [line["type"] for line in lines(file)] == ["a.gone", "a.gone-too"]
 
 

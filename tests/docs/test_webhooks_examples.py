@@ -352,6 +352,7 @@ def test_real_events_fit_the_schemas(finmind: str, connect: Callable[..., psycop
     writer.execute("UPDATE expenses SET user_id = 2 WHERE id = 100")
     writer.execute("UPDATE expenses SET spent_at = 'infinity', created_at = '-infinity' WHERE id = 100")
     writer.execute("ALTER TABLE expenses ADD COLUMN mood text")
+    writer.execute("SELECT rowhook.backfill('expenses')")
     writer.execute("DELETE FROM users WHERE id = 2")
     writer.execute("TRUNCATE expenses")
     events = events_of(writer)
@@ -365,6 +366,8 @@ def test_real_events_fit_the_schemas(finmind: str, connect: Callable[..., psycop
         ("expense.deleted", "1", True),
         ("expense.created", "2", True),
         ("expense.updated", "2", False),
+        ("expense.snapshot", "1", False),
+        ("expense.snapshot", "2", False),
         ("expense.deleted", "2", False),
         ("expense.truncated", None, False),
     ]

@@ -127,6 +127,7 @@ MAY = {
         "rowhook.empty_slot(integer,interval)": "EXECUTE",
         "rowhook.archived(rowhook.event)": "EXECUTE",
         "rowhook.refuse(text,text)": "EXECUTE",
+        "rowhook.deliver_past(bigint,timestamp with time zone,bigint,bigint,integer)": "EXECUTE",
         "rowhook.rate_clock": "INSERT SELECT UPDATE",
         "rowhook.rate_gap(text)": "EXECUTE",
         "rowhook.filter_pairs(text)": "EXECUTE",
@@ -167,6 +168,7 @@ FOR_WHO_MIGRATES = {
     *("check_columns", "check_source", "check_verifiable", "columns_of", "compared", "drop_ddl", "function_sql", "insert_sql"),
     *("give_to_capture_owner", "grant_record_to_relay", "grant_retention", "grant_to_roles", "join_capture_role"),
     *("make_role", "mark_horizon_of_deleted", "set_up_roles"),
+    *("backfill", "backfill_id_seq", "backfill_chunk", "backfill_page_sql", "begin_backfill", "grant_past", "writers_have_ended"),
     *(
         "json_casts",
         "keep_tenant",

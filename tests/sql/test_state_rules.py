@@ -64,7 +64,10 @@ RING: list[tuple[str, str]] = [
 ]
 SECRET: dict[str, Any] = {"endpoint_id": 1, "key_id": "0123abcd", "ciphertext": b"x" * 44}
 WHOLE = {"delivery": DELIVERY, "attempt": ATTEMPT, "endpoint": ENDPOINT, "event": EVENT, "instance": INSTANCE}
-WHOLE |= {"capture": CAPTURE, "secret": SECRET}
+RULE: dict[str, Any] = {"table_name": "pg_class", "type": "a.b", "op": "update", "predicate": "true", "uses_changed": False}
+ADMIN_LOG: dict[str, Any] = {"who": "me@here", "via": "cli", "action": "endpoint.add"}
+IDEMPOTENCY: dict[str, Any] = {"key": "k", "principal": "p", "expires_at": "now", "fingerprint": b"x"}
+WHOLE |= {"capture": CAPTURE, "secret": SECRET, "rule": RULE, "admin_log": ADMIN_LOG, "idempotency": IDEMPOTENCY}
 
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("delivery", "state_known", {"state": "sent", "due_at": None}),
@@ -152,6 +155,12 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("capture", "type_prefix_is_a_name", {"type_prefix": "a b"}),
     ("capture", "include_or_exclude", {"include": ["a"], "exclude": ["b"]}),
     ("capture", "on_error_known", {"on_error": "ignore"}),
+    ("capture", "max_size_is_positive", {"max_size": 0}),
+    ("rule", "op_known", {"op": "truncate"}),
+    ("admin_log", "via_known", {"via": "mail"}),
+    ("admin_log", "action_is_a_name", {"action": "added"}),
+    ("idempotency", "answer_has_key", {"answer": b"x"}),
+    ("idempotency", "answer_has_key", {"key_id": "0123abcd"}),
     ("secret", "ciphertext_is_whole", {"ciphertext": b"x" * 43}),
     *(("secret", "key_id_is_hex", {"key_id": key}) for key in ("", "0123ABCD", "0123abc", "0123abcde", "0123abcd\n")),
     ("secret", "public_key_is_public", {"public_key": "whsk_AAAA"}),
@@ -251,7 +260,7 @@ def test_every_check_is_tried(conn: Connection) -> None:
     """).fetchall()
     tried = {(f"rowhook.{table}", rule) for table, rule, _ in REFUSED}
     elsewhere = {(f"rowhook.{table}", "there_is_one") for table in ONLY_ONE} | {("rowhook.cursor", "window_is_whole")}
-    elsewhere |= {("rowhook.ring", rule) for rule, _ in RING}
+    elsewhere |= {("rowhook.ring", rule) for rule, _ in RING} | {("rowhook.backfill", "sent_is_a_count")}
     assert set(rows) == tried | elsewhere
 
 
