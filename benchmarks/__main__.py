@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import (
+    api,
     backlog,
     captures,
     fanout,
@@ -31,6 +32,7 @@ from benchmarks import (
 from benchmarks.figures import Figure, Say, Size
 
 BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
+    "api": api.run,
     "backlog": backlog.run,
     "captures": captures.run,
     "fanout": fanout.run,

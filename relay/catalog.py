@@ -188,5 +188,10 @@ OWN = {
             url=("Where its events went", "https://example.com/hook"),
             reason=("Why", "nothing but failures for 5 days, 0:00:00"),
         ),
+        _own(
+            "webhook.ping",
+            "A trial, sent to one endpoint alone when somebody asks for it, whatever its patterns are.",
+            message=("What it is", "A ping, asked for through the API."),
+        ),
     )
 }

@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay.api.calls import stream
 from tests.api.conftest import TOKEN, Served, token_of
 from tests.cluster import Cluster, postgres_under_test
 
@@ -70,6 +71,11 @@ def fuzz(port: int, token: str, examples: int, seed: int, *options: str) -> Foun
         return Found(done.returncode, done.stdout + done.stderr, statuses(told.read_text() if told.exists() else ""))
 
 
+def streams_end_at_once() -> None:
+    """Who asks for one waits for its end."""
+    stream.LONGEST, stream.HEARTBEAT = 0.1, 0.05
+
+
 def statuses(report: str) -> Counter[int]:
     """Of every answer in a report."""
     return Counter(int(found) for found in re.findall(r'"status_code": ?([0-9]{3})', report))
@@ -91,6 +97,7 @@ def _until_enough(cluster: Cluster, requests: int, seed: int) -> int:
     """Run after run with other seeds, until there were so many; what failed at first is said."""
     from relay.migrations import migrate
 
+    streams_end_at_once()
     dsn = cluster.dsn(cluster.create_database())
     migrate(dsn)
     api = Served(dsn, api_rate="0", max_endpoints_per_tenant="0")

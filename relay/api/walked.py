@@ -1,0 +1,28 @@
+"""Pages of what is walked along an index (relay/walk.py): a cursor is the id of the last row that was looked at, shown or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from relay.api.pages import Page
+from relay.api.problem import Problem
+from relay.walk import Row, Walked
+
+Item = TypeVar("Item", bound=BaseModel)
+
+
+def place(before: str | None) -> int | None:
+    """What a cursor says; 422 where it is none."""
+    if before is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", before, re.ASCII):
+        raise Problem(422, "invalid", "give what a page of this list had as `next`", field="before")
+    return int(before)
+
+
+def paged(model: type[Page[Item]], found: Walked, make: Callable[[Row], Item]) -> Page[Item]:
+    return model(items=[make(row) for row in found.rows], next=None if found.next is None else str(found.next))
