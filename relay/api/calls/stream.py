@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
@@ -75,7 +76,7 @@ async def _tell(call: StreamCall, follower: Follower, listener: Listener, which:
     return response
 
 
-async def _next(follower: Follower, listener: Listener, stopping: asyncio.Future[bool]) -> list[Row]:
+async def _next(follower: Follower, listener: Listener, stopping: asyncio.Future[Any]) -> list[Row]:
     waiting = asyncio.ensure_future(follower.next(listener, HEARTBEAT))
     try:
         await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
