@@ -48,9 +48,23 @@ class Soaked:
     kept: int
 
 
+class Shared:
+    """A receiver whose counter, one connection, two threads ask."""
+
+    def __init__(self, receiver: Sink) -> None:
+        self.name, self.url = receiver.name, receiver.url
+        self._receiver = receiver
+        self._lock = threading.Lock()
+
+    def count(self) -> int:
+        with self._lock:
+            return self._receiver.count()
+
+
 def run(size: Size, say: Say) -> list[Figure]:
     events = EVENTS[size]
-    with Server() as server, sink() as receiver:
+    with Server() as server, sink() as real:
+        receiver = Shared(real)
         before = _soak(server, receiver, "before", events // 2, "forever")
         seconds = max(1, round(events / KEPT / before.rate))
         say(f"{before.rate:,.0f}/s and everything is kept; from here on for {seconds} s")
@@ -97,15 +111,12 @@ def _writing(dsn: str, receiver: Sink, events: int) -> Iterator[None]:
     """Commit so many rows, never more than some ahead of what was received, until the end of the block."""
     stop = threading.Event()
     started = receiver.count()
-    lock = threading.Lock()  # the receiver's counter is one connection
 
     def write() -> None:
         written = 0
         with psycopg.connect(dsn, autocommit=True) as connection:
             while written < events and not stop.is_set():
-                with lock:
-                    received = receiver.count() - started
-                if written - received > AHEAD:
+                if written - (receiver.count() - started) > AHEAD:
                     stop.wait(LOOK_EVERY)
                     continue
                 connection.execute(EXPENSES.encode(), [written + 1, min(events, written + BATCH)])
