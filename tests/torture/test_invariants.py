@@ -296,6 +296,17 @@ def test_11_a_fault_long_after_the_answer_is_no_reason():
     assert verdict(11, also(evidence, faults=[Fault("kill", "r1", NOW + 8, NOW + 8)])).violations
 
 
+def test_11_what_a_killed_relay_had_sent_may_be_read_long_after():
+    """A busy receiver reads a request 3 s after its relay was killed; on record as lost, it was claimed before that, or not."""
+    late = put(
+        put(twice(), "requests", 0, received=NOW + 3, ended=NOW + 3.1), "requests", -1, received=NOW + 3.2, ended=NOW + 3.3
+    )
+    late = also(late, faults=[Fault("kill", "r1", NOW + 0.5, NOW + 0.5)])
+    claimed = put(late, "attempts", 0, error="lost", status=None, duration=None, started=NOW + 0.2)
+    assert verdict(11, claimed).excused == {"crash": 1}
+    assert verdict(11, put(claimed, "attempts", 0, started=NOW + 1.9)).violations
+
+
 def test_11_a_frozen_relay_may_come_last_of_all():
     """Its first try was out, or nearly, when it froze; the second try was answered meanwhile."""
     evidence = put(twice(), "requests", 0, received=NOW + 15.2, ended=NOW + 15.3)

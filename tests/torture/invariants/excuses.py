@@ -49,19 +49,29 @@ class Excuses:
 
     def cause(self, request: Request, until: float) -> str | None:
         """The fault of its relay because of which somebody else might send it again by then."""
-        return self.fault(self.instance(request), request.received, request.ended, until)
+        row = self.attempt(request)
+        claimed = row.started if row and row.error == "lost" else None
+        return self.fault(self.instance(request), request.received, request.ended, until, claimed)
 
-    def fault(self, instance: int | None, began: float, ended: float, until: float) -> str | None:
-        """What may have cost this instance, by then, a request that was out from ``began`` to ``ended``."""
+    def fault(self, instance: int | None, began: float, ended: float, until: float, claimed: float | None = None) -> str | None:
+        """What may have cost this instance, by then, a request that was out from ``began`` to ``ended``.
+
+        ``claimed``: of one that is on record as lost, when the instance took it. Killed after that it can't have sent it later,
+        whenever a receiver that is busy got round to reading it.
+        """
         known = self._instances.get(instance or 0)
         if known is None:
             return None
-        hit = (fault for fault in self._faults if hits(fault, known.relay) and _explains(fault, began, ended, until))
-        return next(map(_named, hit), None)
+        hit = (fault for fault in self._faults if hits(fault, known.relay))
+        return next((_named(fault) for fault in hit if _explains(fault, _sent(fault, began, claimed), ended, until)), None)
 
 
 def hits(fault: Fault, relay: str) -> bool:
     return fault.target in ("*", relay, relay.partition("/")[0])
+
+
+def _sent(fault: Fault, received: float, claimed: float | None) -> float:
+    return received if claimed is None or fault.kind not in CRASH else min(received, claimed)
 
 
 def _explains(fault: Fault, began: float, ended: float, until: float) -> bool:
