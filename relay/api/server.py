@@ -10,6 +10,7 @@ from relay.config import Settings
 from relay.errors import ConfigError
 
 SHUTDOWN_WITHIN = 5.0  # seconds that a call which is under way has when it stops
+LONGEST_LINE = 32_768  # of a request: what parameters may hold, percent-encoded; beyond it the parser answers, in plain text
 
 
 class Server:
@@ -28,7 +29,8 @@ class Server:
 
     async def start(self) -> None:
         """Raises ConfigError when the address is taken or not ours."""
-        self._runner = web.AppRunner(self._api.application(), access_log=None, shutdown_timeout=SHUTDOWN_WITHIN)
+        app = self._api.application()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_WITHIN, max_line_size=LONGEST_LINE)
         await self._runner.setup()
         host, port = self._address
         try:
