@@ -182,7 +182,7 @@ def _recorded(connection: Connection, actor: Actor, table: Table, name: str, par
     result = str(row["result"])
     after = current(connection, table)
     if name.startswith("rule.") and result != "unchanged":
-        audit.write(connection, actor, name, table.label, after={**parameters, "result": result})
+        audit.write(connection, actor, name, table.label, after={**parameters, "table": table.label, "result": result})
     elif before != after or result == "changed":  # changed with the same options: it was not whole
         audit.write(connection, actor, name, table.label, before=before, after=after)
     return result

@@ -35,6 +35,19 @@ def test_a_field_that_is_wrong_is_named(operator: Client) -> None:
     operator.post("/webhooks", b"{").refused(400, "not-json")
 
 
+def test_a_tenant_is_not_told_where_a_name_leads_nor_what_would_allow_it(api: Served) -> None:
+    for url in ("https://10.1.2.3/", "https://example.com:22/"):
+        assert "ROWHOOK_" in api.operator.post("/webhooks", {"url": url}).refused(422, "invalid", "url")["detail"]
+        told = api.tenant("7").post("/webhooks", {"url": url}).refused(422, "invalid", "url")["detail"]
+        assert "may not go there" in told and "ROWHOOK_" not in told and "10.1" not in told
+
+
+def test_a_call_without_a_body_takes_an_empty_object_too(operator: Client) -> None:
+    id = operator.post("/webhooks", {"url": URL}).ok(201)["id"]
+    operator.post(f"/webhooks/{id}/ping", {}).ok(202)
+    operator.post(f"/webhooks/{id}/ping", {"a": 1}).refused(422, "invalid", "body")
+
+
 def test_change_pause_resume_remove(operator: Client) -> None:
     id = operator.post("/webhooks", {"url": URL}).ok(201)["id"]
     told = operator.patch(f"/webhooks/{id}", {"events": ["bill.*"], "state": "paused"})

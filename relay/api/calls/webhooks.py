@@ -10,15 +10,17 @@ from relay.api.call import Call
 from relay.api.models.webhook import AddWebhook, ChangeWebhook, NewWebhook, Webhook, WebhookDetails, WebhookQuery
 from relay.api.operation import operation
 from relay.api.pages import Page, page, position
-from relay.api.problem import Problem, about
+from relay.api.problem import Problem, about, of_mistake
 from relay.config import duration
 from relay.database import Row
+from relay.errors import UserMistake
 from relay.shapes import STANDARD, TEMPLATE
 from relay.sign import Signer, parse_signer
 from relay.static_headers import parse_headers
 from relay.wishes import check_filter, shape_fields
 
 TAG = "webhooks"
+NOT_THERE = "give a public address, https, and its usual port or one from 1024 on"
 TEXTS = ("url", "tenant", "description", "retry", "timeout", "filter", "rate")
 
 
@@ -152,8 +154,12 @@ def _check_owner(call: Call, given: dict[str, Any]) -> None:
 
 
 def _check_destination(call: Call, fields: Row) -> None:
-    with about("url"):
+    """Where to a name leads in here, and what would allow it, is for the operator to know."""
+    try:
         endpoints.check_destination(fields, call.settings)
+    except UserMistake as mistake:
+        told = mistake if call.principal.is_operator else UserMistake("requests may not go there", NOT_THERE)
+        raise of_mistake(told, "url") from None
 
 
 def _keep_to_the_limit(call: Call, tenant: str) -> None:
