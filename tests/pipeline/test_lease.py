@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from aiohttp import web
+from psycopg.conninfo import make_conninfo
 
 from relay.circuit import Signs
 from relay.database import Session, application_name
@@ -382,17 +383,20 @@ def test_recorders_in_opposite_orders_do_not_deadlock(
 async def test_results_that_waited_without_a_database_are_written_when_it_is_back(
     dsn: str, conn: Connection, instance: Callable[[], int], hook: Hook, delivery: Callable[..., Delivery]
 ) -> None:
-    """1 A result comes, the session is ended. 2 The recorder says so, keeps it. 3 It is run again: nobody else wakes it."""
+    """1 A result comes, the session is ended and no other is to be had. 2 The recorder says so, keeps it. 3 It is run again:
+    nobody else wakes it."""
     instance()
     session = Session(dsn, "record")
     recorded: list[Any] = []
     recorder = Recorder(session, PATIENCE, recorded.extend)
     pid = (await session.connection()).info.backend_pid
     conn.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    session.dsn = make_conninfo(dsn, port=1)  # nobody listens there
     recorder.put(result(delivery(hook)))
     with pytest.raises(DatabaseLost):
         await recorder.run()
     assert not recorded
+    session.dsn = dsn
     running = asyncio.create_task(recorder.run())
     async with asyncio.timeout(5):
         await recorder.flushed()

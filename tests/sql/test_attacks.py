@@ -179,6 +179,7 @@ def test_a_function_index_that_writes_runs_as_the_writer_and_forges_nothing(
     assert ran == [(owner.info.user, "42501")]
     # Unprotected, had the writer the right that a trigger without SECURITY DEFINER needs:
     conn.execute(f"GRANT USAGE ON SCHEMA rowhook TO {owner.info.user}; GRANT INSERT ON rowhook.event TO {owner.info.user}")
+    conn.execute(f"GRANT SELECT ON SEQUENCE rowhook.present_slot TO {owner.info.user}")
     owner.execute("INSERT INTO diary VALUES (2, 'x')")
     assert "somebody else" in [event.tenant for event in events()]
 

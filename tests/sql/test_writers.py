@@ -294,7 +294,7 @@ def test_an_empty_search_path_changes_nothing(db: Connection, events: Events) ->
 
 TRAPS = """
 CREATE TEMP TABLE event (occurred_at timestamptz, slot smallint, kept_in smallint, op text, type text, table_name text,
-                         row_key text, tenant text, data json, previous json, moved boolean);
+                         row_key text, tenant text, data json, previous json, moved boolean, context json, looped boolean);
 CREATE TEMP TABLE doorbell (x int);
 CREATE FUNCTION pg_temp.row_to_json(anyelement) RETURNS json LANGUAGE sql AS $fn$ SELECT '{"stolen": 1}'::json $fn$;
 CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $fn$ SELECT 'infinity'::timestamptz $fn$;
