@@ -65,8 +65,8 @@ AGAINST = {"enrich": "enrich, not captured", "partitions": "partitions, not capt
 LOADS = (ONE, ROWS, UPDATES)
 NAMES = {ONE: "single inserts", ROWS: "inserts of 1,000", UPDATES: "updates of 1,000", SAID: "single inserts"}
 FILL = """
-INSERT INTO expenses (user_id, category_id, amount)
-SELECT 1 + i % 1000, 1 + i % 12, i / 100.0 FROM generate_series(1, 1000) AS i
+INSERT INTO expenses (id, user_id, category_id, amount)
+SELECT i, 1 + i % 1000, 1 + i % 12, i / 100.0 FROM generate_series(1, 1000) AS i
 """
 
 
@@ -74,7 +74,8 @@ def run(size: Size, say: Say) -> list[Figure]:
     with Server() as server:
         for name, statements in VARIANTS.items():
             server.database(name, *statements)
-        figures = [figure for load in LOADS for figure in _costs(server, load, size, say)]
+        loads = LOADS[-1:] if size is Size.TINY else LOADS  # that it runs is seen by one of them
+        figures = [figure for load in loads for figure in _costs(server, load, size, say)]
         return figures + _said(server, size, say)
 
 
