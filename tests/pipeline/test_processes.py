@@ -153,6 +153,18 @@ def test_ctrl_c_which_reaches_the_whole_group_ends_all_in_order(supervise: Super
     assert one(conn, "SELECT count(*) FROM rowhook.instance WHERE state = 'live'") == 0
 
 
+def test_signals_that_go_on_while_they_end_change_nothing(supervise: Supervise) -> None:
+    """The terminal's Ctrl+C and what the supervisor passes on may both come, the second when a process is nearly gone."""
+    supervised = supervise().start()
+    children = supervised.children()
+    psutil.Process(supervised.pid).send_signal(signal.SIGINT)
+    while left := [child for child in children if not gone([child])()]:
+        for child in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.send_signal(signal.SIGTERM)
+    assert supervised.wait() == 0, supervised.output()
+
+
 def test_a_stop_while_the_relays_start_is_not_lost(supervise: Supervise, conn: Connection) -> None:
     """Their interpreters have no handlers yet: the signal waits for them."""
     supervised = supervise().spawn()

@@ -195,11 +195,10 @@ def test_a_session_killed_by_idle_in_transaction_session_timeout(
     blocker = connect(autocommit=False)
     blocker.execute("LOCK TABLE rowhook.endpoint IN ACCESS EXCLUSIVE MODE")
     emit(conn)
-    waiting = f"SELECT count(*) FROM pg_stat_activity WHERE {OF_RELAYS} AND wait_event_type = 'Lock'"
-    eventually(lambda: one(conn, waiting) == 1)
+    dispatching = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook dispatch %'"
+    eventually(lambda: one(conn, f"{dispatching} AND wait_event_type = 'Lock'") == 1)  # a beat may wait for it too
     running.freeze()
     blocker.rollback()
-    dispatching = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook dispatch %'"
     eventually(lambda: one(conn, dispatching) == 0, what="the server ends it")
     running.thaw()
     receiver.wait_for(1)
