@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 EVERY = 1.5  # seconds from one fault to the next, on average
 MOODS_EVERY = 3.0
-FROZEN_LONG, FROZEN_SHORT = 15.0, 9.0  # peers end a frozen relay after 8 s
+FROZEN_LONG, FROZEN_SHORT = 15.0, 9.0  # peers end a frozen relay after 7 s
 
 
 @dataclass(frozen=True, slots=True)
