@@ -202,14 +202,21 @@ def pinned(connection: Connection, *, force_rollback: bool = False) -> Iterator[
         yield
 
 
-def ensure(settings: Settings) -> None:
-    """Capture what ROWHOOK_CAPTURE names: install what is missing, mend what is not whole; options given otherwise stay."""
-    if not settings.captures:
-        return
+@contextlib.contextmanager
+def as_admin(settings: Settings) -> Iterator[Connection]:
+    """A connection as who may install captures, for a relay that starts; what it is told by Postgres is logged."""
     setting = "ROWHOOK_ADMIN_URL" if settings.admin_url else "DATABASE_URL"
     wait = duration(settings.connect_wait).total_seconds()
     with refusals(), connect_once(settings.url_for_admin, setting, wait) as connection:
         connection.add_notice_handler(log_notice)
+        yield connection
+
+
+def ensure(settings: Settings) -> None:
+    """Capture what ROWHOOK_CAPTURE names: install what is missing, mend what is not whole; options given otherwise stay."""
+    if not settings.captures:
+        return
+    with as_admin(settings) as connection:
         for name, tenant in settings.captures:
             try:
                 _ensure_one(connection, name, tenant)

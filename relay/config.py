@@ -34,7 +34,7 @@ def _header_prefix(text: str) -> str:
     return text
 
 
-def _checked(parse: Callable[[str], object]) -> AfterValidator:
+def checked(parse: Callable[[str], object]) -> AfterValidator:
     """Keep the text, once it can be parsed; pydantic knows a user's mistake as a ValueError."""
 
     def check(text: str) -> str:
@@ -59,52 +59,50 @@ class Settings(BaseSettings):
     listen_url: str = Field("", validation_alias="ROWHOOK_LISTEN_URL", repr=False)
     capture: str = Field("", validation_alias="ROWHOOK_CAPTURE")
     recipes: str = Field("", validation_alias="ROWHOOK_RECIPES")
-    default_secret: Annotated[str, _checked(lambda text: text and Secret.parse(text))] = Field(
+    default_secret: Annotated[str, checked(lambda text: text and Secret.parse(text))] = Field(
         "", validation_alias="ROWHOOK_DEFAULT_SECRET", repr=False
     )
-    secret_key: Annotated[str, _checked(lambda text: text and Keyring.parse(text))] = Field(
+    secret_key: Annotated[str, checked(lambda text: text and Keyring.parse(text))] = Field(
         "", validation_alias="ROWHOOK_SECRET_KEY", repr=False
     )
-    retry_schedule: Annotated[str, _checked(parse_schedule)] = Field(
-        "2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE"
-    )
-    timeout: Annotated[str, _checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
-    connect_wait: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
+    retry_schedule: Annotated[str, checked(parse_schedule)] = Field("2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE")
+    timeout: Annotated[str, checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
+    connect_wait: Annotated[str, checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(256, validation_alias="ROWHOOK_MAX_IN_FLIGHT")
     processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = Field(1, validation_alias="ROWHOOK_PROCESSES")
     max_queued_bytes: Annotated[ByteSize, Field(ge=1)] = Field(ByteSize(32 * 2**20), validation_alias="ROWHOOK_MAX_QUEUED_BYTES")
-    disable_after: Annotated[str, _checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
-    circuit_after: Annotated[str, _checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CIRCUIT_AFTER")
-    longest_probe_wait: Annotated[str, _checked(lambda text: duration(text))] = Field(
+    disable_after: Annotated[str, checked(lambda text: duration(text))] = Field("5d", validation_alias="ROWHOOK_DISABLE_AFTER")
+    circuit_after: Annotated[str, checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CIRCUIT_AFTER")
+    longest_probe_wait: Annotated[str, checked(lambda text: duration(text))] = Field(
         "1min", validation_alias="ROWHOOK_LONGEST_PROBE_WAIT"
     )
     header_prefix: Annotated[str, AfterValidator(_header_prefix)] = Field("X-Rowhook", validation_alias="ROWHOOK_HEADER_PREFIX")
-    api_listen: Annotated[str, _checked(lambda text: listen_address(text))] = Field(
+    api_listen: Annotated[str, checked(lambda text: listen_address(text))] = Field(
         "127.0.0.1:8080", validation_alias="ROWHOOK_API_LISTEN"
     )
-    api_token: Annotated[str, _checked(parse_tokens)] = Field("", validation_alias="ROWHOOK_API_TOKEN", repr=False)
+    api_token: Annotated[str, checked(parse_tokens)] = Field("", validation_alias="ROWHOOK_API_TOKEN", repr=False)
     jwt_secret: str = Field("", validation_alias="ROWHOOK_JWT_SECRET", repr=False)
-    jwks_url: Annotated[str, _checked(lambda text: text and key_set_url(text))] = Field("", validation_alias="ROWHOOK_JWKS_URL")
+    jwks_url: Annotated[str, checked(lambda text: text and key_set_url(text))] = Field("", validation_alias="ROWHOOK_JWKS_URL")
     jwt_key_file: str = Field("", validation_alias="ROWHOOK_JWT_KEY_FILE")
     jwt_tenant_claim: str = Field("sub", validation_alias="ROWHOOK_JWT_TENANT_CLAIM")
     jwt_audience: str = Field("", validation_alias="ROWHOOK_JWT_AUDIENCE")
     jwt_issuer: str = Field("", validation_alias="ROWHOOK_JWT_ISSUER")
     max_endpoints_per_tenant: Annotated[int, Field(ge=0)] = Field(20, validation_alias="ROWHOOK_MAX_ENDPOINTS_PER_TENANT")
-    cors_origins: Annotated[str, _checked(parse_origins)] = Field("", validation_alias="ROWHOOK_CORS_ORIGINS")
+    cors_origins: Annotated[str, checked(parse_origins)] = Field("", validation_alias="ROWHOOK_CORS_ORIGINS")
     api_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(100.0, validation_alias="ROWHOOK_API_RATE")
     api_connections: Annotated[int, Field(ge=1, le=100)] = Field(4, validation_alias="ROWHOOK_API_CONNECTIONS")
     api_max_body: Annotated[ByteSize, Field(ge=1024, le=64 * 2**20)] = Field(
         ByteSize(256 * 2**10), validation_alias="ROWHOOK_API_MAX_BODY"
     )
     transport: Literal["aiohttp", "lean"] = Field("aiohttp", validation_alias="ROWHOOK_TRANSPORT")
-    allow_networks: Annotated[str, _checked(parse_networks)] = Field("", validation_alias="ROWHOOK_ALLOW_NETWORKS")
-    deny_networks: Annotated[str, _checked(parse_networks)] = Field("", validation_alias="ROWHOOK_DENY_NETWORKS")
-    allow_ports: Annotated[str, _checked(parse_ports)] = Field("", validation_alias="ROWHOOK_ALLOW_PORTS")
+    allow_networks: Annotated[str, checked(parse_networks)] = Field("", validation_alias="ROWHOOK_ALLOW_NETWORKS")
+    deny_networks: Annotated[str, checked(parse_networks)] = Field("", validation_alias="ROWHOOK_DENY_NETWORKS")
+    allow_ports: Annotated[str, checked(parse_ports)] = Field("", validation_alias="ROWHOOK_ALLOW_PORTS")
     allow_http: bool = Field(False, validation_alias="ROWHOOK_ALLOW_HTTP")
-    proxy: Annotated[str, _checked(lambda text: text and proxy_url(text))] = Field(
+    proxy: Annotated[str, checked(lambda text: text and proxy_url(text))] = Field(
         "", validation_alias="ROWHOOK_PROXY", repr=False
     )
-    retention: Annotated[str, _checked(lambda text: keep(text))] = Field("30d", validation_alias="ROWHOOK_RETENTION")
+    retention: Annotated[str, checked(lambda text: keep(text))] = Field("30d", validation_alias="ROWHOOK_RETENTION")
     archive: str = Field("", validation_alias="ROWHOOK_ARCHIVE")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWHOOK_LOG_LEVEL")

@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from relay.captures import Connection, find, log_notice, with_locks
-from relay.config import Settings, duration
-from relay.database import connect_once
+from relay.captures import Connection, as_admin, find, with_locks
+from relay.config import Settings
 from relay.errors import UserMistake
 from relay.migrations import migrations_folder
 from relay.refusals import refusals
@@ -32,10 +31,7 @@ def ensure(settings: Settings) -> None:
     check(settings.recipe_names)
     if not settings.recipe_names:
         return
-    setting = "ROWHOOK_ADMIN_URL" if settings.admin_url else "DATABASE_URL"
-    wait = duration(settings.connect_wait).total_seconds()
-    with refusals(), connect_once(settings.url_for_admin, setting, wait) as connection:
-        connection.add_notice_handler(log_notice)
+    with as_admin(settings) as connection:
         for name in settings.recipe_names:
             try:
                 with refusals():

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from relay.api.models.base import Answer, Given, PublicId, Query, SomeText, checked
+from relay.api.models.base import Answer, Given, PublicId, Query, SomeText
 from relay.api.models.times import GivenTime, Time
 from relay.api.models.webhook import Pattern
 from relay.api.pages import PageQuery
+from relay.config import checked
 from relay.endpoints.given import MOST_PATTERNS, parse_patterns
 
 State = Literal["pending", "leased", "delivered", "dead", "cancelled"]

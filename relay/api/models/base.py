@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
-
-from relay.errors import UserMistake
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
 
 LONGEST_TEXT = 500
 # Postgres stores no NUL in a text.
@@ -31,19 +28,6 @@ class Query(BaseModel):
     """What a query string may hold, and nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def checked(parse: Callable[[str], object]) -> AfterValidator:
-    """The text stays, once it can be parsed."""
-
-    def check(text: str) -> str:
-        try:
-            parse(text)
-        except UserMistake as mistake:
-            raise ValueError(str(mistake)) from None
-        return text
-
-    return AfterValidator(check)
 
 
 def _digits(value: Any) -> Any:

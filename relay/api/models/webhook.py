@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
-from relay.api.models.base import Answer, Given, PublicId, SomeText, Text, checked
+from relay.api.models.base import Answer, Given, PublicId, SomeText, Text
 from relay.api.pages import PageQuery
+from relay.config import checked
 from relay.endpoints.given import MOST_IN_FLIGHT, MOST_PATTERNS, parse_overlap, parse_retry, parse_timeout
 from relay.sign import LONGEST_KEY, SHORTEST_PLAIN, parse_signer
 from relay.url import check_url
