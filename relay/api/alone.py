@@ -8,11 +8,9 @@ import json
 import logging
 from collections.abc import Sequence
 
-import uvloop
-
 from relay.api.server import Server
 from relay.config import Settings
-from relay.process import stop_on_signals
+from relay.process import run_quickly, stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -49,4 +47,4 @@ def serve(settings: Settings) -> None:
     async def until_signal() -> None:
         await Alone(settings).run(stop_on_signals())
 
-    uvloop.run(until_signal())
+    run_quickly(until_signal())

@@ -59,7 +59,7 @@ def operation(
     refuses: tuple[int, ...] = (),
     operator: bool = False,
     idempotent: bool = True,
-    in_transaction: bool = True,
+    in_transaction: bool | None = None,
     media: str | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as a call; the package's docstring says how it is written. ``idempotent``: a POST takes a key."""
@@ -79,7 +79,7 @@ def operation(
                 refuses,
                 operator,
                 idempotent and method == "POST",
-                in_transaction,
+                method != "GET" if in_transaction is None else in_transaction,
                 media,
                 hints.get("query"),
                 hints.get("body"),

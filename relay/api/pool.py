@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import select
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -59,7 +60,7 @@ class Pool:
             max_idle=300.0,
             open=False,
             configure=_configure,
-            check=ConnectionPool.check_connection,
+            check=_check,
             name="rowhook-api",
         )
         self._threads = ThreadPoolExecutor(size, "rowhook-api")
@@ -102,6 +103,17 @@ class Pool:
             yield connection
         finally:
             self._pool.putconn(connection)
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    """Ask a connection only where its server has said something meanwhile, as one does that ends it: asking is a round trip.
+
+    Raises psycopg.OperationalError for one that is gone; the pool makes another.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:

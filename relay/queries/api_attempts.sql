@@ -5,19 +5,25 @@ WITH walked AS MATERIALIZED (
     SELECT a.* FROM rowhook.attempt AS a
      WHERE a.endpoint_id = %(endpoint)s AND a.id < %(before)s AND a.id >= %(from)s
      ORDER BY a.id DESC LIMIT %(walk)s
-), wanted AS (
-    SELECT w.id, w.number, w.started_at, w.recorded_at, round((extract(epoch FROM w.duration) * 1000)::numeric, 3)::float8 AS latency_ms,
-           w.status_code, w.error_class, w.error, w.response_excerpt,
-           d.id AS delivery, d.created_at, d.state, d.due_at AS next_attempt_at,
-           e.id AS event, e.slot, CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
-           e.type AS event_type, e.row_key
-      FROM walked AS w
-      JOIN rowhook.delivery AS d ON d.id = w.delivery_id
-      LEFT JOIN rowhook.event AS e ON e.id = d.event_id AND e.slot = d.event_slot
+), tried AS MATERIALIZED (
+    SELECT w.*, d.created_at, d.state, d.due_at, d.event_id, d.event_slot
+      FROM walked AS w JOIN rowhook.delivery AS d ON d.id = w.delivery_id
      WHERE (%(since)s::timestamptz IS NULL OR w.recorded_at >= %(since)s)
        AND (%(state)s::text IS NULL OR d.state = %(state)s)
-       AND (%(types)s::text[] IS NULL OR e.type = ANY (%(types)s) OR e.type ^@ ANY (%(prefixes)s::text[]))
-     ORDER BY w.id DESC LIMIT %(limit)s
+), told AS (
+    -- All at once: one look into each partition, instead of one for each attempt.
+    SELECT e.id, e.slot, e.occurred_at, e.type, e.row_key
+      FROM rowhook.event AS e WHERE e.id = ANY (ARRAY(SELECT t.event_id FROM tried AS t))
+), wanted AS (
+    SELECT t.id, t.number, t.started_at, t.recorded_at, round((extract(epoch FROM t.duration) * 1000)::numeric, 3)::float8 AS latency_ms,
+           t.status_code, t.error_class, t.error, t.response_excerpt,
+           t.delivery_id AS delivery, t.created_at, t.state, t.due_at AS next_attempt_at,
+           e.id AS event, e.slot, CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
+           e.type AS event_type, e.row_key
+      FROM tried AS t
+      LEFT JOIN told AS e ON e.id = t.event_id AND e.slot = t.event_slot
+     WHERE (%(types)s::text[] IS NULL OR e.type = ANY (%(types)s) OR e.type ^@ ANY (%(prefixes)s::text[]))
+     ORDER BY t.id DESC LIMIT %(limit)s
 )
 SELECT x.walked, x.last, w.*
   FROM (SELECT count(*) AS walked, min(k.id) AS last FROM walked AS k) AS x LEFT JOIN wanted AS w ON true
