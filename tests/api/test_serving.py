@@ -19,6 +19,8 @@ from tests.pipeline.conftest import one
 from tests.pipeline.relays import eventually
 
 URL = "https://example.com/hook"
+END_SESSIONS = """SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+                   WHERE application_name = 'rowhook api' AND datname = current_database()"""
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -75,6 +77,13 @@ def test_without_the_database_it_is_503_and_ready_says_so(serve: Serve, cluster:
     ready = api.nobody.get("/health/ready")
     assert (ready.status, ready.json["status"], ready.json["checks"]["database"]["verdict"]) == (503, "not ready", "bad")
     assert api.nobody.get("/health/live").ok()["status"] == "live"
+
+
+def test_who_asks_hears_nothing_of_a_connection_that_was_ended(operator: Client, conn: Connection) -> None:
+    for _ in range(5):
+        operator.get("/webhooks").ok()
+        assert one(conn, END_SESSIONS)
+        operator.get("/webhooks").ok()
 
 
 def test_it_comes_back_with_the_database(serve: Serve, start_cluster: Callable[..., Cluster]) -> None:
