@@ -21,10 +21,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 CODE = $(wildcard relay benchmarks tests)
 
 # What each file of requirements/ is for; dev comes first, and the others take its versions.
-LOCKS := dev demo run build tools
+LOCKS := dev demo run parquet build tools
 LOCKED_dev := pyproject.toml --extra dev --group build
 LOCKED_demo := pyproject.toml --extra demo --group build
 LOCKED_run := pyproject.toml
+LOCKED_parquet := pyproject.toml --extra parquet
 LOCKED_build := --group build
 LOCKED_tools := --group tools
 COMPILE := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

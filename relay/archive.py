@@ -1,4 +1,4 @@
-"""Events in files: a line of JSON each, with their deliveries and attempts, gzipped.
+"""Events in files, with their deliveries and attempts, as lines of JSON or in columns (archive_formats.py).
 
 A file is complete and on the disk, fsynced and renamed, before anything that it holds is removed. What data held goes in as the
 JSON text that it is: decimals and repeated keys stay. Read in pages of short statements, so that no snapshot is held.
@@ -7,7 +7,6 @@ JSON text that it is: decimals and repeated keys stay. Read in pages of short st
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
 import secrets
 import threading
@@ -20,6 +19,7 @@ from typing import IO, Any
 import psycopg
 from psycopg.rows import DictRow
 
+from relay.archive_formats import Format
 from relay.database import connect_once, query
 from relay.errors import UserMistake
 
@@ -41,20 +41,20 @@ class Stopped(Exception):
     """Asked to end; what was begun is gone."""
 
 
-def archive_slot(dsn: str, slot: int, folder: Path, stop: threading.Event) -> Archived:
+def archive_slot(dsn: str, slot: int, folder: Path, form: type[Format], stop: threading.Event) -> Archived:
     """All that a slot of the ring holds, and that it is archived. Raises UserMistake, OSError, Stopped."""
     with connect_once(dsn, application_name="rowhook archive") as connection:
         _prepare(connection)
-        written = _write(connection, "archive.slot", {"slot": slot}, folder, stop)
+        written = _write(connection, "archive.slot", {"slot": slot}, folder, form, stop)
         name = written.path.name if written.path else "(nothing)"
         connection.execute(query("archive.mark"), {"slot": slot, "name": name})
     return written
 
 
-def archive_before(connection: Connection, before: datetime, folder: Path) -> Archived:
+def archive_before(connection: Connection, before: datetime, folder: Path, form: type[Format]) -> Archived:
     """Every event that is kept and happened before then, whatever slot it is in."""
     _prepare(connection)
-    return _write(connection, "archive.before", {"before": before}, folder, threading.Event())
+    return _write(connection, "archive.before", {"before": before}, folder, form, threading.Event())
 
 
 def _prepare(connection: Connection) -> None:
@@ -62,21 +62,22 @@ def _prepare(connection: Connection) -> None:
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
 
-def _write(connection: Connection, name: str, given: dict[str, Any], folder: Path, stop: threading.Event) -> Archived:
+def _write(
+    connection: Connection, name: str, given: dict[str, Any], folder: Path, form: type[Format], stop: threading.Event
+) -> Archived:
     if not folder.is_dir():
         raise UserMistake(f"{folder} is no folder that files can be written to", "make it, and let this user write there")
     part = folder / f".rowhook-{secrets.token_hex(8)}.part"
     first = last = None
     count = 0
     try:
-        with _durable(part) as file:
-            for row in _lines(connection, name, given, stop):
-                first, last, count = first or row["id"], row["id"], count + 1
-                # A newline in JSON text is white space between its parts: in a string it is escaped.
-                file.write(row["line"].replace("\n", " ").replace("\r", " ").encode() + b"\n")
+        with _durable(part) as file, contextlib.closing(form(file)) as writer:
+            for page in _pages(connection, name, given, stop):
+                first, last, count = first or page[0]["position"], page[-1]["position"], count + len(page)
+                writer.add(page)
         if not count:
             return Archived(None, 0)
-        path = _unused(folder / f"{connection.info.dbname}-events-{first}-{last}.jsonl.gz")
+        path = _unused(folder, f"{connection.info.dbname}-events-{first}-{last}", form.suffix)
         part.rename(path)
         _sync(folder)
         return Archived(path, count)
@@ -84,23 +85,22 @@ def _write(connection: Connection, name: str, given: dict[str, Any], folder: Pat
         part.unlink(missing_ok=True)
 
 
-def _lines(connection: Connection, name: str, given: dict[str, Any], stop: threading.Event) -> Iterator[DictRow]:
+def _pages(connection: Connection, name: str, given: dict[str, Any], stop: threading.Event) -> Iterator[list[DictRow]]:
     after = 0
     while rows := connection.execute(query(name), {**given, "after": after, "page": PAGE}).fetchall():
         if stop.is_set():
             raise Stopped
-        yield from rows
-        after = rows[-1]["id"]
+        yield rows
+        after = rows[-1]["position"]
 
 
 @contextlib.contextmanager
 def _durable(path: Path) -> Iterator[IO[bytes]]:
-    """A new gzip file, for its owner alone; on the disk when this ends well."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as raw:
-        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6) as packed:
-            yield packed  # type: ignore[misc]
-        raw.flush()
-        os.fsync(raw.fileno())
+    """A new file, for its owner alone; on the disk when this ends well."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:
@@ -112,10 +112,10 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _unused(path: Path) -> Path:
+def _unused(folder: Path, stem: str, suffix: str) -> Path:
     """No file is ever written over: what was archived twice, for a crash came between, is there twice."""
-    number, candidate = 1, path
+    number, candidate = 1, folder / f"{stem}{suffix}"
     while candidate.exists():
         number += 1
-        candidate = path.with_name(path.name.replace(".jsonl.gz", f"-{number}.jsonl.gz"))
+        candidate = folder / f"{stem}-{number}{suffix}"
     return candidate

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     )
     retention: Annotated[str, checked(lambda text: keep(text))] = Field("30d", validation_alias="ROWHOOK_RETENTION")
     archive: str = Field("", validation_alias="ROWHOOK_ARCHIVE")
+    archive_format: Literal["jsonl", "parquet"] = Field("jsonl", validation_alias="ROWHOOK_ARCHIVE_FORMAT")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWHOOK_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWHOOK_LOG_LEVEL")
 

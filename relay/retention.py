@@ -21,6 +21,7 @@ from pathlib import Path
 import psycopg
 
 from relay import archive
+from relay.archive_formats import Format, Lines
 from relay.database import Session, first_line
 from relay.errors import DatabaseBusy, DatabaseLost, UserMistake
 from relay.outage import Outage
@@ -44,13 +45,16 @@ RENUMBERED = "this database was restored from another cluster, and no relay has 
 
 
 class Keeper:
-    """Keeps house in one database: ``keep`` None is for ever; ``folder``: what goes is archived there first."""
+    """Keeps house in one database: ``keep`` None is for ever; ``folder``: what goes is archived there first, in this format."""
 
-    def __init__(self, dsn: str, tag: str, keep: timedelta | None, folder: Path | None = None) -> None:
+    def __init__(
+        self, dsn: str, tag: str, keep: timedelta | None, folder: Path | None = None, form: type[Format] = Lines
+    ) -> None:
         self._dsn = dsn
         self._tag = tag
         self._keep = keep
         self._folder = folder
+        self._form = form
         self._session: Session | None = None
         self._vacuuming: Session | None = None
         self._outage = Outage(log, "retention could not finish; trying again")
@@ -121,7 +125,7 @@ class Keeper:
         """In a thread: writing and compressing would hold up deliveries."""
         stop = threading.Event()
         try:
-            await asyncio.to_thread(archive.archive_slot, self._dsn, slot, folder, stop)
+            await asyncio.to_thread(archive.archive_slot, self._dsn, slot, folder, self._form, stop)
         finally:
             stop.set()
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from relay.archive_formats import FORMATS
 from relay.claim import Claimer
 from relay.config import Settings
 from relay.database import Session
@@ -108,7 +109,8 @@ class Tenure:
         self._dispatcher = Dispatcher(self._dispatch_session, self.lease.id)
         self.bell = Bell()
         self._doorbell = Doorbell(self._dispatch_session, self.bell, self.lease.id)
-        self.keeper = Keeper(settings.url_for_listening, own, settings.keep, settings.archive_folder)
+        form = FORMATS[settings.archive_format]
+        self.keeper = Keeper(settings.url_for_listening, own, settings.keep, settings.archive_folder, form)
         self._due = Due()
         self._endpoints_changed = asyncio.Event()
         self._suspects: set[int] = set()

@@ -209,29 +209,29 @@ $fn$;
 COMMENT ON FUNCTION rowhook.empty_slot(integer, interval) IS
     'Empty a slot that was swept: emptied; late: it holds what was not seen, and is to be swept anew; unswept';
 
-CREATE FUNCTION rowhook.archived(event rowhook.event) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.archived(event rowhook.event) RETURNS TABLE (
+    id text, type text, occurred_at timestamptz, op text, "table" text, row_key text, tenant text, moved boolean, truncated boolean,
+    looped boolean, data text, previous text, context text, deliveries text) LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- json_build_object takes json as the text that it is.
-    SELECT json_build_object(
-               'id', rowhook.public_id('evt', (event).occurred_at, (event).id, (event).slot), 'type', (event).type,
-               'occurred_at', (event).occurred_at, 'op', (event).op, 'table', (event).table_name, 'row_key', (event).row_key,
-               'tenant', (event).tenant, 'moved', (event).moved, 'data', (event).data, 'previous', (event).previous,
-               'deliveries', (
-                   SELECT coalesce(json_agg(json_build_object(
-                              'id', rowhook.public_id('dlv', d.created_at, d.id), 'endpoint_id', p.public_id, 'url', p.url, 'state', d.state,
-                              'created_at', d.created_at, 'ended_at', d.ended_at,
-                              'attempts', (
-                                  SELECT coalesce(json_agg(json_build_object(
-                                             'number', a.number, 'started_at', a.started_at,
-                                             'duration_ms', round((extract(epoch FROM a.duration) * 1000)::numeric, 3),
-                                             'status_code', a.status_code, 'error_class', a.error_class, 'error', a.error,
-                                             'response_excerpt', a.response_excerpt) ORDER BY a.number), '[]'::json)
-                                    FROM rowhook.attempt AS a WHERE a.delivery_id = d.id)) ORDER BY d.id), '[]'::json)
-                     FROM rowhook.delivery AS d JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id
-                    WHERE d.event_id = (event).id AND d.event_slot = (event).slot))::text
+    SELECT rowhook.public_id('evt', (event).occurred_at, (event).id, (event).slot), (event).type, (event).occurred_at, (event).op::text,
+           (event).table_name, (event).row_key, (event).tenant, (event).moved, (event).truncated IS TRUE, (event).looped IS TRUE,
+           (event).data::text, (event).previous::text, (event).context::text, (
+               SELECT coalesce(json_agg(json_build_object(
+                          'id', rowhook.public_id('dlv', d.created_at, d.id), 'endpoint_id', p.public_id, 'url', p.url, 'state', d.state,
+                          'created_at', d.created_at, 'ended_at', d.ended_at,
+                          'attempts', (
+                              SELECT coalesce(json_agg(json_build_object(
+                                         'number', a.number, 'started_at', a.started_at,
+                                         'duration_ms', round((extract(epoch FROM a.duration) * 1000)::numeric, 3),
+                                         'status_code', a.status_code, 'error_class', a.error_class, 'error', a.error,
+                                         'response_excerpt', a.response_excerpt) ORDER BY a.number), '[]'::json)
+                                FROM rowhook.attempt AS a WHERE a.delivery_id = d.id)) ORDER BY d.id), '[]'::json)
+                 FROM rowhook.delivery AS d JOIN rowhook.endpoint AS p ON p.id = d.endpoint_id
+                WHERE d.event_id = (event).id AND d.event_slot = (event).slot)::text
 $fn$;
-COMMENT ON FUNCTION rowhook.archived(rowhook.event) IS 'An event with its deliveries and their attempts, as a line of an archive';
+COMMENT ON FUNCTION rowhook.archived(rowhook.event) IS
+    'An event as archives have it: JSON as the text that it is; deliveries, with their attempts, as a JSON array';
 
 -- Many rows come and go: vacuum comes by for hundredths of a table rather than a fifth, and doesn't dawdle.
 ALTER TABLE rowhook.delivery SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,

@@ -9,6 +9,7 @@ from typing import Annotated
 from typer import Option
 
 from relay import captures, config, logging_setup, owners, recipes
+from relay.archive_formats import format_named
 from relay.cli.ending import DONE, FAILED
 from relay.cli.session import Connection, check_schema, connect, connect_wait, settings
 from relay.config import MOST_PROCESSES, Settings
@@ -37,6 +38,8 @@ def run_command(
     given = config.require_database(settings())
     config.require_keyring(given)
     recipes.check(given.recipe_names)
+    if given.archive_folder:
+        format_named(given.archive_format)
     logging_setup.set_up(given.log_format, given.log_level)
     check(given)
     captures.ensure(given)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg
+import pyarrow.parquet
 import pytest
 
 from relay import retention
@@ -92,6 +93,24 @@ def test_what_waits_for_a_paused_endpoint_is_moved_and_then_delivered_with_the_s
     again = {r.headers["webhook-id"]: r.body for r in receiver.wait_for(20, path="/paused")}
     assert len(first) == 20
     assert again == first
+
+
+def test_a_relay_archives_in_the_format_that_is_set(
+    conn: Connection, relays: Callable[..., LocalRelay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "FIRST_ROUND", (0.0, 0.01))
+    monkeypatch.setattr(retention, "ROUND", 0.05)
+    delivered_events(conn, 1200)
+    ids = [id for (id,) in conn.execute("SELECT rowhook.public_id('evt', occurred_at, id, slot) FROM rowhook.event ORDER BY id")]
+    relays(retention="1s", archive=str(tmp_path), archive_format="parquet")
+    eventually(lambda: not one(conn, "SELECT count(*) FROM rowhook.event_0"), 30)
+    (file,) = (path for path in tmp_path.iterdir() if path.suffix == ".parquet")
+    written = pyarrow.parquet.read_table(file, columns=["id", "data", "deliveries"]).to_pylist()
+    assert [row["id"] for row in written] == ids
+    assert {row["data"] for row in written} == {'{"x":\n 1.50}'}
+    assert {(d["state"], *(a["status_code"] for a in d["attempts"])) for row in written for d in row["deliveries"]} == {
+        ("delivered", 200)
+    }
 
 
 def test_two_keepers_at_once_one_does_it(conn: Connection, dsn: str, keeper: Callable[..., Keeper]) -> None:

@@ -23,7 +23,8 @@ RUN = PROJECT["project"]["dependencies"]
 ASKED = {
     "run": RUN,
     "demo": [*RUN, *EXTRAS["demo"], *GROUPS["build"]],
-    "dev": [*RUN, *EXTRAS["demo"], *EXTRAS["dev"], *GROUPS["build"]],
+    "parquet": [*RUN, *EXTRAS["parquet"]],
+    "dev": [*RUN, *EXTRAS["demo"], *EXTRAS["parquet"], *EXTRAS["dev"], *GROUPS["build"]],
     "build": GROUPS["build"],
     "tools": GROUPS["tools"],
 }
@@ -66,7 +67,7 @@ def test_the_lock_satisfies_pyproject(name: str) -> None:
             )
 
 
-@pytest.mark.parametrize("name", ["run", "demo", "dev", "build"])
+@pytest.mark.parametrize("name", ["run", "demo", "parquet", "dev", "build"])
 def test_the_lock_is_no_more_than_pyproject_asks_for_and_what_is_installed(name: str) -> None:
     """Whatever this environment has been asked to install, followed from package to package, is the lock exactly."""
     pins = here(pin for pin, _ in locked(name))
@@ -100,7 +101,7 @@ def _requires(name: str) -> list[str]:
 
 def test_locks_agree_with_each_other() -> None:
     dev = here(pin for pin, _ in locked("dev"))
-    for name in ("run", "demo", "build"):
+    for name in ("run", "demo", "parquet", "build"):
         assert here(pin for pin, _ in locked(name)).items() <= dev.items()
 
 
@@ -109,7 +110,7 @@ def test_each_direct_dependency_is_justified_and_nothing_else() -> None:
     for first, reason in re.findall(r"(?m)^\| (`.+?) \| (.+) \|$", DOCS.read_text().partition("## Locked")[0]):
         assert len(reason) > 3
         told += map(canonicalize_name, re.findall(r"`([^`]+)`", first))
-    direct = [*RUN, *EXTRAS["demo"], *EXTRAS["dev"], *GROUPS["build"], *GROUPS["tools"]]
+    direct = [*RUN, *EXTRAS["demo"], *EXTRAS["parquet"], *EXTRAS["dev"], *GROUPS["build"], *GROUPS["tools"]]
     assert sorted(told) == sorted({canonicalize_name(requirement.name) for requirement in asked(direct)})
 
 
