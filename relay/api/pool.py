@@ -60,7 +60,6 @@ class Pool:
             max_idle=300.0,
             open=False,
             configure=_configure,
-            check=_check,
             name="rowhook-api",
         )
         self._threads = ThreadPoolExecutor(size, "rowhook-api")
@@ -95,25 +94,35 @@ class Pool:
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Connection]:
         """Given back by itself: the pool's own context would open a transaction."""
-        try:
-            connection = self._pool.getconn()
-        except PoolTimeout:
-            raise busy("the database is not to be had at this moment") from None
+        connection = self._alive()
         try:
             yield connection
         finally:
             self._pool.putconn(connection)
 
+    def _alive(self) -> Connection:
+        """The pool's own check would wait a second and longer after each that is gone."""
+        for _ in range(self._pool.max_size + 1):  # all may have ended at once
+            try:
+                connection = self._pool.getconn()
+            except PoolTimeout:
+                break
+            if _is_alive(connection):
+                return connection
+            self._pool.putconn(connection)  # which makes another
+        raise busy("the database is not to be had at this moment") from None
 
-def _check(connection: psycopg.Connection[Any]) -> None:
-    """Ask a connection only where its server has said something meanwhile, as one does that ends it: asking is a round trip.
 
-    Raises psycopg.OperationalError for one that is gone; the pool makes another.
-    """
+def _is_alive(connection: Connection) -> bool:
+    """It is asked only where its server has said something meanwhile, as one does that ends it: asking is a round trip."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
-        ConnectionPool.check_connection(connection)
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            return False
+    return True
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
