@@ -71,7 +71,7 @@ COMMENT ON COLUMN rowhook.event.slot IS 'The slot in which it was written: part 
 
 COMMENT ON COLUMN rowhook.event.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
 
-COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
+COMMENT ON COLUMN rowhook.event.moved IS 'The row is neither new nor gone: it moved from one tenant to another, or into or out of what is captured';
 
 COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; rule: of a named rule; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 
@@ -213,11 +213,15 @@ CREATE TABLE rowhook.capture (
     redact jsonb,
     max_size integer,
     enrich jsonb,
+    predicate text,
+    predicate_depends text,
     CONSTRAINT events_known CHECK ((events <@ '{insert,update,delete,truncate}'::text[])),
     CONSTRAINT include_or_exclude CHECK (((include IS NULL) OR (exclude IS NULL))),
     CONSTRAINT max_size_is_positive CHECK ((max_size > 0)),
     CONSTRAINT mode_known CHECK ((mode = ANY (ARRAY['statement'::text, 'row'::text]))),
     CONSTRAINT on_error_known CHECK ((on_error = ANY (ARRAY['abort'::text, 'record'::text]))),
+    CONSTRAINT predicate_depends_known CHECK ((predicate_depends = ANY (ARRAY['row'::text, 'settings'::text, 'functions'::text]))),
+    CONSTRAINT predicate_depends_on_something CHECK (((predicate IS NULL) = (predicate_depends IS NULL))),
     CONSTRAINT type_prefix_is_a_name CHECK ((type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'::text))
 );
 
@@ -262,6 +266,10 @@ COMMENT ON COLUMN rowhook.capture.redact IS 'Columns whose values never reach an
 COMMENT ON COLUMN rowhook.capture.max_size IS 'Bytes of JSON above which an event holds its row''s key only; null: none';
 
 COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign key: {"category_name": "category_id.name"}';
+
+COMMENT ON COLUMN rowhook.capture.predicate IS 'Only rows for which this SQL holds; null: all';
+
+COMMENT ON COLUMN rowhook.capture.predicate_depends IS 'What that depends on. row: on the row alone; settings: on the clock or the session too; functions: on functions that are not Postgres'' own';
 
 CREATE FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) RETURNS text
     LANGUAGE sql STABLE
@@ -438,7 +446,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) IS 'What a row trigger does, told by its operation';
 
-CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb) RETURNS text
+CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb, predicate text DEFAULT NULL::text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -452,7 +460,7 @@ BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
-                                  capture.enrich);
+                                  capture.enrich, capture.predicate);
     SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
     IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
         RETURN 'unchanged';
@@ -478,8 +486,8 @@ BEGIN
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
     PERFORM rowhook.revoke_enrichments(_was, _plan);
-    IF _plan.key IS DISTINCT FROM _was.key OR _was.events = '{}' THEN
-        _plan.labels := NULL;  -- rows have other names in the events from here on, or only now have events
+    IF _plan.key IS DISTINCT FROM _was.key OR _plan.predicate IS DISTINCT FROM _was.predicate OR _was.events = '{}' THEN
+        _plan.labels := NULL;  -- rows have other names in the events from here on, others have events, or only now have any
     END IF;
     _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
@@ -488,7 +496,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) IS 'Capture a table, or change how; returns installed, changed or unchanged';
+COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) IS 'Capture a table, or change how; returns installed, changed or unchanged';
 
 CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
@@ -564,7 +572,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.capture_owner() IS 'Which role capture functions belong to';
 
-CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb) RETURNS rowhook.capture
+CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb, predicate text DEFAULT NULL::text) RETURNS rowhook.capture
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -602,6 +610,8 @@ BEGIN
     _plan.redact := nullif(coalesce(capture_plan.redact, _was.redact), '{}');
     _plan.max_size := nullif(coalesce(capture_plan.max_size, _was.max_size), 0);
     _plan.enrich := nullif(coalesce(capture_plan.enrich, _was.enrich), '{}');
+    _plan.predicate := nullif(coalesce(capture_plan.predicate, _was.predicate), '');
+    _plan.predicate_depends := rowhook.predicate_depends(_plan.table_name, _plan.predicate);
 
     PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
     PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
@@ -639,7 +649,7 @@ BEGIN
 END
 $_$;
 
-COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
+COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
 
 CREATE FUNCTION rowhook.capture_probe() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -804,6 +814,7 @@ BEGIN
         END IF;
         PERFORM rowhook.refuse('predicate: ' || SQLERRM, format('It sees %s; functions and types outside pg_catalog need their schema',
             CASE check_predicate.op WHEN 'insert' THEN 'new.COLUMN' WHEN 'delete' THEN 'old.COLUMN'
+                                    WHEN 'row' THEN 'each row''s columns, by their names or as new.COLUMN (of old and new rows there are rules)'
                                     ELSE 'old.COLUMN, new.COLUMN and changed, the names of the columns that changed' END));
     END;
     IF (SELECT count(*) FROM regexp_matches(_tree, ':rtekind 0 ', 'g'))
@@ -926,6 +937,10 @@ BEGIN
             format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
     END IF;
     -- What follows runs with the rights of who asks: no code of other people's may be called by it.
+    IF c.predicate_depends = 'functions' THEN
+        PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, with the rights of %s: %s', _label, current_user, c.predicate),
+            format('Say it without them: rowhook capture %s --when …', _label));
+    END IF;
     FOR _cast IN
         SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner
           FROM (SELECT * FROM rowhook.json_casts(c.table_name)
@@ -1347,7 +1362,7 @@ BEGIN
     END IF;%s
     RETURN NULL;
 END
-$sql$, CASE function_sql.rules WHEN '' THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
+$sql$, CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
        CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
        rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
@@ -1532,13 +1547,25 @@ $$;
 
 COMMENT ON FUNCTION rowhook.grants_sql(c rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
 
+CREATE FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Nothing is nearer than the row itself, which is also called new: so a column may have any name. The predicate ends with its line,
+    -- since it may end in a comment.
+    SELECT CASE WHEN (c).predicate IS NOT NULL
+                THEN format(E'EXISTS (SELECT FROM (SELECT %s.*) AS new WHERE (%s\n     ))', holds_sql.row_name, (c).predicate) END
+$$;
+
+COMMENT ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) IS 'SQL expression of whether a row is one that is captured; null: all are';
+
 CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     SELECT rowhook.event_sql(c, quote_literal(insert_sql.op), quote_literal((c).type_prefix || '.' || insert_sql.past),
         rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant), rowhook.payload_sql(c, insert_sql.row_name),
-        rowhook.key_payload_sql(c, insert_sql.row_name), insert_sql.source)
+        rowhook.key_payload_sql(c, insert_sql.row_name), insert_sql.source, condition => coalesce(E'\n     WHERE ' || rowhook.holds_sql(c, insert_sql.row_name), ''))
 $$;
 
 COMMENT ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) IS 'The INSERT that captures inserted or deleted rows';
@@ -1862,20 +1889,60 @@ $$;
 
 COMMENT ON FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text) IS 'SQL expression of an event''s data; whole: what stands for the whole row';
 
+CREATE FUNCTION rowhook.predicate_depends(source regclass, predicate text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _tree text;
+BEGIN
+    IF predicate_depends.predicate IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM rowhook.check_predicate(predicate_depends.source, 'row', predicate_depends.predicate);
+    _tree := rowhook.predicate_tree(predicate_depends.source, 'row', predicate_depends.predicate, false);
+    -- A cast by text goes by the session's settings; one to a domain runs what that checks.
+    RETURN (
+        SELECT CASE WHEN bool_or(p.oid >= 16384) OR _tree ~ '\{COERCETODOMAIN ' THEN 'functions'
+                    WHEN bool_or(p.provolatile <> 'i') OR _tree ~ '\{(SQLVALUEFUNCTION|COERCEVIAIO) ' THEN 'settings' ELSE 'row' END
+          FROM pg_proc AS p
+         WHERE p.oid IN (SELECT m[2]::oid FROM regexp_matches(_tree, ':(funcid|opfuncid) (\d+)', 'g') AS m
+                         UNION SELECT o.oprcode FROM regexp_matches(_tree, ':opno (\d+)', 'g') AS m JOIN pg_operator AS o ON o.oid = m[1]::oid));
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.predicate_depends(source regclass, predicate text) IS 'Refuse a capture''s predicate that is none; what it depends on: row, settings, functions';
+
+CREATE FUNCTION rowhook.predicate_problem(c rowhook.capture) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM rowhook.predicate_depends((c).table_name, (c).predicate);
+    RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'RH001' THEN
+    RETURN SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.predicate_problem(c rowhook.capture) IS 'Why a capture''s predicate would be refused today: its table has changed';
+
 CREATE FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 DECLARE
     _view text := 'predicate_' || pg_backend_pid();
     _tree text;
 BEGIN
     -- What Postgres understands of it, in the same place of the same kind of statement: a view, which is undone at once. The other row
-    -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them.
+    -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them. A capture's
+    -- predicate (op: row) is asked of each row by itself.
     BEGIN
-        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s, (SELECT * FROM %2$s) AS %4$s%5$s WHERE (%6$s\n)',
+        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s%s%s WHERE (%s\n)',
             _view, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
-            CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END,
+            CASE WHEN predicate_tree.op <> 'row'
+                 THEN format(', (SELECT * FROM %s) AS %s', predicate_tree.source, CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END) END,
             CASE WHEN predicate_tree.with_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END, predicate_tree.predicate);
         SELECT r.ev_action::text INTO _tree FROM pg_rewrite AS r WHERE r.ev_class = to_regclass('rowhook.' || _view);
         RAISE EXCEPTION USING ERRCODE = 'RH003';
@@ -1883,7 +1950,7 @@ BEGIN
         RETURN _tree;
     END;
 END
-$_$;
+$$;
 
 COMMENT ON FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) IS 'A predicate as Postgres parsed it';
 
@@ -2218,8 +2285,10 @@ CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text,
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+    -- A row that is not captured has no payload.
     SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s%s)', side_sql.ordinal,
-        rowhook.payload_sql(c, side_sql.row_name), rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
+        CASE WHEN (c).predicate IS NULL THEN rowhook.payload_sql(c, side_sql.row_name)
+             ELSE format('CASE WHEN %s THEN %s END', rowhook.holds_sql(c, side_sql.row_name), rowhook.payload_sql(c, side_sql.row_name)) END, rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
         CASE WHEN (c).max_size IS NULL THEN '' ELSE format(', %s AS x', rowhook.key_payload_sql(c, side_sql.row_name)) END, side_sql.source)
 $$;
 
@@ -2560,8 +2629,9 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant, x: key as payload). With "split", a row whose tenant
-    -- changed, or that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
-    -- payload, so they are compared as well.
+    -- changed, or that has no partner, becomes deleted for the one and created for the other; so does one that leaves those that are
+    -- captured or comes under them, which has no payload before or after. Key and tenant may be excluded from the payload, so they are
+    -- compared as well.
     SELECT rowhook.event_sql(c, 'e.op', 'e.type', 'e.row_key', 'e.tenant', 'e.data', 'e.keys', previous => 'e.previous', moved => 'e.moved',
         old_keys => 'e.old_keys', source => format($sql$
       FROM %1$s
@@ -2570,19 +2640,19 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
                   rowhook.changed(o.j, n.j) AS previous, false AS moved%3$s%4$s) AS e$sql$,
         update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x AS keys, CASE WHEN o.k IS DISTINCT FROM n.k THEN o.x END AS old_keys' END,
-        CASE WHEN update_sql.split THEN format($sql$
+        CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN format($sql$
             WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
            UNION ALL
-           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL%s
+           SELECT 'delete', %1$L, o.k, o.t, o.j, NULL, n.%5$s IS NOT NULL%2$s
             WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
            UNION ALL
-           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL%s
+           SELECT 'insert', %3$L, n.k, n.t, n.j, NULL, o.%5$s IS NOT NULL%4$s
             WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
             (c).type_prefix || '.deleted', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', o.x, NULL' END,
-            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END) ELSE '' END),
+            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END, CASE WHEN (c).predicate IS NULL THEN 'j' ELSE 'i' END) ELSE '' END),
         condition => $sql$
      WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
-     ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
+     ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $_$;
 
 COMMENT ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) IS 'The INSERT that captures updated rows';
@@ -2610,6 +2680,10 @@ BEGIN
             format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);
+    IF _capture.predicate_depends = 'settings' THEN
+        PERFORM rowhook.refuse(format('which rows of table %s are captured depends on the clock or the session: %s', rowhook.table_label(verify.table_name), _capture.predicate),
+            'What it said when they were written can''t be told; let it depend on the row alone');
+    END IF;
     SELECT b.begins, b.complete, b.newer INTO _begins, _complete, _newer FROM rowhook.log_of(_capture) AS b;
     RETURN QUERY EXECUTE rowhook.verify_sql(_capture, _begins, _complete, _newer);
 END
@@ -2623,7 +2697,7 @@ CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete bo
     AS $_$
     SELECT format($sql$
     WITH %1$s, present AS (
-        SELECT %2$s COLLATE "C" AS k, %3$s AS j, t.xmin FROM %4$s AS t
+        SELECT %2$s COLLATE "C" AS k, %3$s AS j, t.xmin FROM %4$s AS t%12$s
     ), pair AS (
         SELECT coalesce(h.k, s.k) AS k, h.j, s.put,
                CASE WHEN h.k IS NULL THEN CASE WHEN s.present AND %9$L THEN 'ghost' END
@@ -2657,7 +2731,8 @@ CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete bo
                WHERE a.attrelid = r.oid AND (a.attgenerated = 'v' OR (c).redact ? a.attname
                  AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])))
         || ARRAY(SELECT k FROM jsonb_object_keys((c).enrich) AS k),
-        'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events))
+        'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events),
+        coalesce(' WHERE ' || rowhook.holds_sql(c, 't'), ''))
       FROM pg_class AS r WHERE r.oid = (c).table_name
 $_$;
 
@@ -3312,7 +3387,7 @@ COMMENT ON COLUMN rowhook.event_0.slot IS 'The slot in which it was written: par
 
 COMMENT ON COLUMN rowhook.event_0.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
 
-COMMENT ON COLUMN rowhook.event_0.moved IS 'One half of a row''s move from one tenant to another';
+COMMENT ON COLUMN rowhook.event_0.moved IS 'The row is neither new nor gone: it moved from one tenant to another, or into or out of what is captured';
 
 COMMENT ON COLUMN rowhook.event_0.op IS 'insert, update, delete, truncate: captured; rule: of a named rule; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 
@@ -3701,7 +3776,7 @@ REVOKE ALL ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_ddl(c rowhook.capture) FROM PUBLIC;
 
@@ -3711,7 +3786,7 @@ REVOKE ALL ON FUNCTION rowhook.capture_mode(source regclass, key text[]) FROM PU
 
 REVOKE ALL ON FUNCTION rowhook.capture_owner() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_probe() FROM PUBLIC;
 
@@ -3795,6 +3870,8 @@ REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.grants_sql(c rowhook.capture) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.join_capture_role() FROM PUBLIC;
@@ -3833,6 +3910,10 @@ REVOKE ALL ON FUNCTION rowhook.pattern_candidates(type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.predicate_depends(source regclass, predicate text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.predicate_problem(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) FROM PUBLIC;
 

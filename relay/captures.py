@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ class Options:
     redact: dict[str, str] | None = None
     max_size: int | None = None
     enrich: dict[str, str] | None = None
+    predicate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,12 @@ def near_matches(given: str, labels: list[str]) -> list[str]:
 
 def _plain(name: str) -> str:
     return name.replace('"', "").casefold()
+
+
+def everything(connection: Connection) -> Sequence[DictRow]:
+    """The options of all captures."""
+    with pinned(connection):
+        return connection.execute(query("capture.current"), {"table": None}).fetchall()
 
 
 def current(connection: Connection, table: Table) -> DictRow | None:

@@ -81,6 +81,8 @@ def notes(report: Report) -> Iterator[str]:
         yield f"the capture is paused: writes go uncaptured until rowhook capture {report.table} --resume"
     if facts["failures"]:
         yield f"{facts['failures']} statements went uncaptured under on_error = record (rowhook.capture_failure)"
+    if facts["predicate"]:
+        yield f"only rows for which {facts['predicate']} holds are captured, and asked for"
     missing = [op for op in ("insert", "update", "delete", "truncate") if op not in facts["events"]]
     if missing:
         yield f"not captured, and so not held against a row: {', '.join(missing)}"

@@ -70,7 +70,7 @@ COMMENT ON COLUMN rowhook.event.occurred_at IS 'When the change was made (not co
 COMMENT ON COLUMN rowhook.event.endpoint_id IS 'For this endpoint only, whatever its patterns are; null: for all whose patterns match';
 COMMENT ON COLUMN rowhook.event.slot IS 'The slot in which it was written: part of its public id, and so it stays';
 COMMENT ON COLUMN rowhook.event.kept_in IS 'The slot that holds it now: another one, once retention has moved what had not ended';
-COMMENT ON COLUMN rowhook.event.moved IS 'One half of a row''s move from one tenant to another';
+COMMENT ON COLUMN rowhook.event.moved IS 'The row is neither new nor gone: it moved from one tenant to another, or into or out of what is captured';
 COMMENT ON COLUMN rowhook.event.op IS 'insert, update, delete, truncate: captured; rule: of a named rule; emit: rowhook.emit(); own: Rowhook''s; probe: test of the bell; snapshot: a row as it was found';
 COMMENT ON COLUMN rowhook.event.type IS 'Event type, e.g. expense.created';
 COMMENT ON COLUMN rowhook.event.table_name IS 'Captured table, with its schema unless that is public';

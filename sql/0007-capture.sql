@@ -22,12 +22,16 @@ CREATE TABLE rowhook.capture (
     redact       jsonb,
     max_size     integer,
     enrich       jsonb,
+    predicate    text,
+    predicate_depends text,
     CONSTRAINT mode_known CHECK (mode IN ('statement', 'row')),
     CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}'),
     CONSTRAINT type_prefix_is_a_name CHECK (type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
     CONSTRAINT include_or_exclude CHECK (include IS NULL OR exclude IS NULL),
     CONSTRAINT on_error_known CHECK (on_error IN ('abort', 'record')),
-    CONSTRAINT max_size_is_positive CHECK (max_size > 0)
+    CONSTRAINT max_size_is_positive CHECK (max_size > 0),
+    CONSTRAINT predicate_depends_known CHECK (predicate_depends IN ('row', 'settings', 'functions')),
+    CONSTRAINT predicate_depends_on_something CHECK ((predicate IS NULL) = (predicate_depends IS NULL))
 );
 
 COMMENT ON TABLE rowhook.capture IS 'Captured tables and their options';
@@ -51,6 +55,8 @@ COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty th
 COMMENT ON COLUMN rowhook.capture.redact IS 'Columns whose values never reach an event as they are: {"email": "sha256", "card": "last4", "phone": "mask"}';
 COMMENT ON COLUMN rowhook.capture.max_size IS 'Bytes of JSON above which an event holds its row''s key only; null: none';
 COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign key: {"category_name": "category_id.name"}';
+COMMENT ON COLUMN rowhook.capture.predicate IS 'Only rows for which this SQL holds; null: all';
+COMMENT ON COLUMN rowhook.capture.predicate_depends IS 'What that depends on. row: on the row alone; settings: on the clock or the session too; functions: on functions that are not Postgres'' own';
 
 -- A rule's triggers are its table's capture's; that may have no events of its own.
 CREATE TABLE rowhook.rule (

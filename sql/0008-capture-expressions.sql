@@ -89,6 +89,16 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.payload_sql(rowhook.capture, text, text) IS 'SQL expression of an event''s data; whole: what stands for the whole row';
 
+CREATE FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Nothing is nearer than the row itself, which is also called new: so a column may have any name. The predicate ends with its line,
+    -- since it may end in a comment.
+    SELECT CASE WHEN (c).predicate IS NOT NULL
+                THEN format(E'EXISTS (SELECT FROM (SELECT %s.*) AS new WHERE (%s\n     ))', holds_sql.row_name, (c).predicate) END
+$fn$;
+COMMENT ON FUNCTION rowhook.holds_sql(rowhook.capture, text) IS 'SQL expression of whether a row is one that is captured; null: all are';
+
 CREATE FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$

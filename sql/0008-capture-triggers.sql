@@ -32,8 +32,10 @@ COMMENT ON FUNCTION rowhook.event_sql(rowhook.capture, text, text, text, text, t
 CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
+    -- A row that is not captured has no payload.
     SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s%s)', side_sql.ordinal,
-        rowhook.payload_sql(c, side_sql.row_name), rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
+        CASE WHEN (c).predicate IS NULL THEN rowhook.payload_sql(c, side_sql.row_name)
+             ELSE format('CASE WHEN %s THEN %s END', rowhook.holds_sql(c, side_sql.row_name), rowhook.payload_sql(c, side_sql.row_name)) END, rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
         CASE WHEN (c).max_size IS NULL THEN '' ELSE format(', %s AS x', rowhook.key_payload_sql(c, side_sql.row_name)) END, side_sql.source)
 $fn$;
 COMMENT ON FUNCTION rowhook.side_sql(rowhook.capture, text, text, text) IS 'Old or new rows of an update, numbered';
@@ -42,8 +44,9 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant, x: key as payload). With "split", a row whose tenant
-    -- changed, or that has no partner, becomes deleted for the one and created for the other. Key and tenant may be excluded from the
-    -- payload, so they are compared as well.
+    -- changed, or that has no partner, becomes deleted for the one and created for the other; so does one that leaves those that are
+    -- captured or comes under them, which has no payload before or after. Key and tenant may be excluded from the payload, so they are
+    -- compared as well.
     SELECT rowhook.event_sql(c, 'e.op', 'e.type', 'e.row_key', 'e.tenant', 'e.data', 'e.keys', previous => 'e.previous', moved => 'e.moved',
         old_keys => 'e.old_keys', source => format($sql$
       FROM %1$s
@@ -52,19 +55,19 @@ AS $fn$
                   rowhook.changed(o.j, n.j) AS previous, false AS moved%3$s%4$s) AS e$sql$,
         update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x AS keys, CASE WHEN o.k IS DISTINCT FROM n.k THEN o.x END AS old_keys' END,
-        CASE WHEN update_sql.split THEN format($sql$
+        CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN format($sql$
             WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
            UNION ALL
-           SELECT 'delete', %L, o.k, o.t, o.j, NULL, n.j IS NOT NULL%s
+           SELECT 'delete', %1$L, o.k, o.t, o.j, NULL, n.%5$s IS NOT NULL%2$s
             WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
            UNION ALL
-           SELECT 'insert', %L, n.k, n.t, n.j, NULL, o.j IS NOT NULL%s
+           SELECT 'insert', %3$L, n.k, n.t, n.j, NULL, o.%5$s IS NOT NULL%4$s
             WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
             (c).type_prefix || '.deleted', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', o.x, NULL' END,
-            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END) ELSE '' END),
+            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END, CASE WHEN (c).predicate IS NULL THEN 'j' ELSE 'i' END) ELSE '' END),
         condition => $sql$
      WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
-     ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
+     ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $fn$;
 COMMENT ON FUNCTION rowhook.update_sql(rowhook.capture, text, boolean) IS 'The INSERT that captures updated rows';
 
@@ -73,7 +76,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT rowhook.event_sql(c, quote_literal(insert_sql.op), quote_literal((c).type_prefix || '.' || insert_sql.past),
         rowhook.key_sql(insert_sql.row_name, (c).key), rowhook.tenant_sql(insert_sql.row_name, (c).tenant), rowhook.payload_sql(c, insert_sql.row_name),
-        rowhook.key_payload_sql(c, insert_sql.row_name), insert_sql.source)
+        rowhook.key_payload_sql(c, insert_sql.row_name), insert_sql.source, condition => coalesce(E'\n     WHERE ' || rowhook.holds_sql(c, insert_sql.row_name), ''))
 $fn$;
 COMMENT ON FUNCTION rowhook.insert_sql(rowhook.capture, text, text, text, text) IS 'The INSERT that captures inserted or deleted rows';
 
@@ -219,7 +222,7 @@ BEGIN
     END IF;%s
     RETURN NULL;
 END
-$sql$, CASE function_sql.rules WHEN '' THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
+$sql$, CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
        CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
        rowhook.steps_sql(c, function_sql.body, function_sql.rules)),

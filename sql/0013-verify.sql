@@ -106,6 +106,10 @@ BEGIN
             format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
     END IF;
     -- What follows runs with the rights of who asks: no code of other people's may be called by it.
+    IF c.predicate_depends = 'functions' THEN
+        PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, with the rights of %s: %s', _label, current_user, c.predicate),
+            format('Say it without them: rowhook capture %s --when …', _label));
+    END IF;
     FOR _cast IN
         SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner
           FROM (SELECT * FROM rowhook.json_casts(c.table_name)
@@ -163,7 +167,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT format($sql$
     WITH %1$s, present AS (
-        SELECT %2$s COLLATE "C" AS k, %3$s AS j, t.xmin FROM %4$s AS t
+        SELECT %2$s COLLATE "C" AS k, %3$s AS j, t.xmin FROM %4$s AS t%12$s
     ), pair AS (
         SELECT coalesce(h.k, s.k) AS k, h.j, s.put,
                CASE WHEN h.k IS NULL THEN CASE WHEN s.present AND %9$L THEN 'ghost' END
@@ -197,7 +201,8 @@ AS $fn$
                WHERE a.attrelid = r.oid AND (a.attgenerated = 'v' OR (c).redact ? a.attname
                  AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])))
         || ARRAY(SELECT k FROM jsonb_object_keys((c).enrich) AS k),
-        'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events))
+        'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events),
+        coalesce(' WHERE ' || rowhook.holds_sql(c, 't'), ''))
       FROM pg_class AS r WHERE r.oid = (c).table_name
 $fn$;
 COMMENT ON FUNCTION rowhook.verify_sql(rowhook.capture, bigint, boolean, text) IS 'SQL that judges each row of a table by its events';
@@ -225,6 +230,10 @@ BEGIN
             format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);
+    IF _capture.predicate_depends = 'settings' THEN
+        PERFORM rowhook.refuse(format('which rows of table %s are captured depends on the clock or the session: %s', rowhook.table_label(verify.table_name), _capture.predicate),
+            'What it said when they were written can''t be told; let it depend on the row alone');
+    END IF;
     SELECT b.begins, b.complete, b.newer INTO _begins, _complete, _newer FROM rowhook.log_of(_capture) AS b;
     RETURN QUERY EXECUTE rowhook.verify_sql(_capture, _begins, _complete, _newer);
 END

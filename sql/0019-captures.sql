@@ -67,7 +67,7 @@ COMMENT ON FUNCTION rowhook.json_casts(regclass) IS 'User-defined casts to json 
 CREATE FUNCTION rowhook.capture_plan(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
-    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL)
+    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL, predicate text DEFAULT NULL)
 RETURNS rowhook.capture LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -105,6 +105,8 @@ BEGIN
     _plan.redact := nullif(coalesce(capture_plan.redact, _was.redact), '{}');
     _plan.max_size := nullif(coalesce(capture_plan.max_size, _was.max_size), 0);
     _plan.enrich := nullif(coalesce(capture_plan.enrich, _was.enrich), '{}');
+    _plan.predicate := nullif(coalesce(capture_plan.predicate, _was.predicate), '');
+    _plan.predicate_depends := rowhook.predicate_depends(_plan.table_name, _plan.predicate);
 
     PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
     PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
@@ -141,7 +143,7 @@ BEGIN
     RETURN _plan;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb) IS
+COMMENT ON FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text) IS
     'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
 
 CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean LANGUAGE sql STABLE
@@ -183,7 +185,7 @@ COMMENT ON FUNCTION rowhook.begun(rowhook.capture) IS 'A capture that was just i
 CREATE FUNCTION rowhook.capture(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
-    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL)
+    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL, predicate text DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -197,7 +199,7 @@ BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
-                                  capture.enrich);
+                                  capture.enrich, capture.predicate);
     SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
     IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
         RETURN 'unchanged';
@@ -223,8 +225,8 @@ BEGIN
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
     PERFORM rowhook.revoke_enrichments(_was, _plan);
-    IF _plan.key IS DISTINCT FROM _was.key OR _was.events = '{}' THEN
-        _plan.labels := NULL;  -- rows have other names in the events from here on, or only now have events
+    IF _plan.key IS DISTINCT FROM _was.key OR _plan.predicate IS DISTINCT FROM _was.predicate OR _was.events = '{}' THEN
+        _plan.labels := NULL;  -- rows have other names in the events from here on, others have events, or only now have any
     END IF;
     _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
@@ -232,7 +234,7 @@ BEGIN
     RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb) IS
+COMMENT ON FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text) IS
     'Capture a table, or change how; returns installed, changed or unchanged';
 
 CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text LANGUAGE plpgsql

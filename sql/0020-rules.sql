@@ -36,11 +36,13 @@ DECLARE
     _tree text;
 BEGIN
     -- What Postgres understands of it, in the same place of the same kind of statement: a view, which is undone at once. The other row
-    -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them.
+    -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them. A capture's
+    -- predicate (op: row) is asked of each row by itself.
     BEGIN
-        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s, (SELECT * FROM %2$s) AS %4$s%5$s WHERE (%6$s\n)',
+        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s%s%s WHERE (%s\n)',
             _view, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
-            CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END,
+            CASE WHEN predicate_tree.op <> 'row'
+                 THEN format(', (SELECT * FROM %s) AS %s', predicate_tree.source, CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END) END,
             CASE WHEN predicate_tree.with_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END, predicate_tree.predicate);
         SELECT r.ev_action::text INTO _tree FROM pg_rewrite AS r WHERE r.ev_class = to_regclass('rowhook.' || _view);
         RAISE EXCEPTION USING ERRCODE = 'RH003';
@@ -73,6 +75,7 @@ BEGIN
         END IF;
         PERFORM rowhook.refuse('predicate: ' || SQLERRM, format('It sees %s; functions and types outside pg_catalog need their schema',
             CASE check_predicate.op WHEN 'insert' THEN 'new.COLUMN' WHEN 'delete' THEN 'old.COLUMN'
+                                    WHEN 'row' THEN 'each row''s columns, by their names or as new.COLUMN (of old and new rows there are rules)'
                                     ELSE 'old.COLUMN, new.COLUMN and changed, the names of the columns that changed' END));
     END;
     IF (SELECT count(*) FROM regexp_matches(_tree, ':rtekind 0 ', 'g'))
@@ -93,6 +96,40 @@ BEGIN
 END
 $fn$;
 COMMENT ON FUNCTION rowhook.check_predicate(regclass, text, text) IS 'Refuse a predicate that is none; whether it asks which columns changed';
+
+CREATE FUNCTION rowhook.predicate_depends(source regclass, predicate text) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _tree text;
+BEGIN
+    IF predicate_depends.predicate IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM rowhook.check_predicate(predicate_depends.source, 'row', predicate_depends.predicate);
+    _tree := rowhook.predicate_tree(predicate_depends.source, 'row', predicate_depends.predicate, false);
+    -- A cast by text goes by the session's settings; one to a domain runs what that checks.
+    RETURN (
+        SELECT CASE WHEN bool_or(p.oid >= 16384) OR _tree ~ '\{COERCETODOMAIN ' THEN 'functions'
+                    WHEN bool_or(p.provolatile <> 'i') OR _tree ~ '\{(SQLVALUEFUNCTION|COERCEVIAIO) ' THEN 'settings' ELSE 'row' END
+          FROM pg_proc AS p
+         WHERE p.oid IN (SELECT m[2]::oid FROM regexp_matches(_tree, ':(funcid|opfuncid) (\d+)', 'g') AS m
+                         UNION SELECT o.oprcode FROM regexp_matches(_tree, ':opno (\d+)', 'g') AS m JOIN pg_operator AS o ON o.oid = m[1]::oid));
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.predicate_depends(regclass, text) IS 'Refuse a capture''s predicate that is none; what it depends on: row, settings, functions';
+
+CREATE FUNCTION rowhook.predicate_problem(c rowhook.capture) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    PERFORM rowhook.predicate_depends((c).table_name, (c).predicate);
+    RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'RH001' THEN
+    RETURN SQLERRM;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.predicate_problem(rowhook.capture) IS 'Why a capture''s predicate would be refused today: its table has changed';
 
 CREATE FUNCTION rowhook.check_rule(type text, op text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

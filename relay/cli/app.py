@@ -33,6 +33,7 @@ from relay.cli.output import line
 app = typer.Typer(name="rowhook", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command("migrate")(migrate.migrate_command)
 app.command("capture")(capture.capture_command)
+app.command("captures")(capture.captures_command)
 app.command("uncapture")(capture.uncapture_command)
 app.add_typer(rule.app, name="rule")
 app.add_typer(endpoint.app, name="endpoint")

@@ -11,7 +11,7 @@ from typer import Argument, Option
 from relay import captures
 from relay.audit import by_command
 from relay.captures import Options
-from relay.cli.output import Json, as_fields, as_json, line, note
+from relay.cli.output import Json, as_fields, as_json, as_table, line, note
 from relay.cli.session import Connection, as_admin
 from relay.errors import UserMistake
 
@@ -32,6 +32,9 @@ def capture_command(
         int | None, Option(help="Bytes of an event's JSON above which it has the row's key only; 0: any.", min=0)
     ] = None,
     enrich: Annotated[str | None, Option(help="category_name:category_id.name, by a foreign key.", metavar="LIST")] = None,
+    when: Annotated[
+        str | None, Option(help="Only rows for which this SQL holds, e.g. 'amount > 100'.", metavar="PREDICATE")
+    ] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the SQL and its cost, and change nothing.")] = False,
     pause: Annotated[bool, Option("--pause", help="Disable the triggers.")] = False,
     resume: Annotated[bool, Option("--resume", help="Enable them again.")] = False,
@@ -55,6 +58,7 @@ def capture_command(
         redact=pairs("--redact", redact),
         max_size=max_size,
         enrich=pairs("--enrich", enrich),
+        predicate=when,
     )
     with as_admin() as connection:
         _capture(connection, captures.find(connection, table), options, dry_run=dry_run, json=json)
@@ -93,6 +97,16 @@ def _print(table: captures.Table, now: dict[str, Any], *, json: bool) -> None:
     else:
         line(f"{table.label}: {now['result']}")
         as_fields({name: value for name, value in now.items() if name not in ("table", "result")})
+
+
+def captures_command(json: Json = False) -> None:
+    """All captures, with their options."""
+    with as_admin() as connection:
+        rows = captures.everything(connection)
+    if json:
+        as_json(rows)
+    else:
+        as_table(("table", "mode", "events", "type_prefix", "tenant", "predicate", "paused"), rows)
 
 
 def uncapture_command(table: TableName, json: Json = False) -> None:

@@ -13,7 +13,7 @@ SET_UP_ROLES = """psql "$ROWHOOK_ADMIN_URL" -c 'SELECT rowhook.set_up_roles()'""
 
 def can_be_planned(rows: Iterable[Row]) -> list[str]:
     """Of these captures: tables of which rowhook.capture() can say what it would do today."""
-    return [row["table"] for row in rows if not (row["table_gone"] or row["lost"] or row["unknown_excluded"])]
+    return [row["table"] for row in rows if not (row["table_gone"] or row["lost"] or row["unknown_excluded"] or row["unfit"])]
 
 
 def judge(rows: Sequence[Row], outdated: Iterable[Row]) -> list[Finding]:
@@ -30,6 +30,9 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
     if row["lost"]:
         why = f"the table has no column {', '.join(row['lost'])} any more, which the capture names: writes to it fail"
         return bad(check, why, f"rowhook capture {table} with other --key, --tenant or --include")
+    if row["unfit"]:
+        why = f"{row['unfit']}: which rows are captured can't be told, and writes fail unless the capture has --on-error record"
+        return bad(check, why, f"rowhook capture {table} with another --when; '' for all rows")
     if row["missing"]:
         return bad(check, f"triggers are missing ({', '.join(row['missing'])}): writes go uncaptured", f"rowhook capture {table}")
     if row["paused"]:

@@ -13,23 +13,24 @@ SELECT rowhook.table_label(c.oid::regclass) AS label
  ORDER BY label LIMIT 1000
 
 -- name: current
+-- A capture's options; without a table those of all.
 SELECT rowhook.table_label(c.table_name) AS "table", c.mode, c.events, c.type_prefix, c.tenant, c.include, c.exclude, c.key,
-       c.on_error, c.paused, c.redact, c.max_size, c.enrich
-  FROM rowhook.capture AS c WHERE c.table_name = %(table)s::oid::regclass
+       c.on_error, c.paused, c.redact, c.max_size, c.enrich, c.predicate
+  FROM rowhook.capture AS c WHERE %(table)s::oid IS NULL OR c.table_name = %(table)s::oid::regclass ORDER BY 1
 
 -- name: plan
 -- What install would do and what it would cost; for a transaction that is undone.
 SELECT CASE WHEN c.id IS NULL THEN 'installed'
             WHEN c.fingerprint = p.fingerprint AND rowhook.capture_is_whole(p) THEN 'unchanged'
             ELSE 'changed' END AS result,
-       p.mode, p.events, p.type_prefix, p.tenant, p.include, p.exclude, p.key, p.on_error, p.paused, p.redact, p.max_size, p.enrich,
+       p.mode, p.events, p.type_prefix, p.tenant, p.include, p.exclude, p.key, p.on_error, p.paused, p.redact, p.max_size, p.enrich, p.predicate,
        rowhook.capture_ddl(p) AS sql,
        (SELECT json_agg(m) FROM rowhook.cost(p) AS m) AS cost
   FROM rowhook.capture_plan(
            %(table)s::oid::regclass, tenant => %(tenant)s::text, include => %(include)s::text[], exclude => %(exclude)s::text[],
            key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text,
            on_error => %(on_error)s::text, paused => %(paused)s::boolean, redact => %(redact)s::jsonb, max_size => %(max_size)s::integer,
-           enrich => %(enrich)s::jsonb) AS p
+           enrich => %(enrich)s::jsonb, predicate => %(predicate)s::text) AS p
   LEFT JOIN rowhook.capture AS c ON c.table_name = p.table_name
 
 -- name: install
@@ -37,7 +38,7 @@ SELECT rowhook.capture(
            %(table)s::oid::regclass, tenant => %(tenant)s::text, include => %(include)s::text[], exclude => %(exclude)s::text[],
            key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text,
            on_error => %(on_error)s::text, paused => %(paused)s::boolean, redact => %(redact)s::jsonb, max_size => %(max_size)s::integer,
-           enrich => %(enrich)s::jsonb) AS result
+           enrich => %(enrich)s::jsonb, predicate => %(predicate)s::text) AS result
 
 -- name: remove
 SELECT rowhook.uncapture(%(table)s::oid::regclass) AS result

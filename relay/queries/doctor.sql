@@ -50,6 +50,7 @@ SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[card
        ARRAY(SELECT DISTINCT n FROM unnest(c.key || c.tenant || c.include) AS n
               WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS lost,
        ARRAY(SELECT n FROM unnest(c.exclude) AS n WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS unknown_excluded,
+       CASE WHEN rowhook.table_label(c.table_name) IS NOT NULL THEN rowhook.predicate_problem(c) END AS unfit,
        (SELECT count(*) FROM rowhook.capture_failure AS f
          WHERE f.table_name = ANY (c.labels) AND f.occurred_at > clock_timestamp() - interval '7 days') AS failures,
        (SELECT f.message FROM rowhook.capture_failure AS f WHERE f.table_name = ANY (c.labels) ORDER BY f.id DESC LIMIT 1) AS last_failure

@@ -48,6 +48,7 @@ def test_options_not_given_stay(rowhook: Rowhook):
         "redact": None,
         "max_size": None,
         "enrich": None,
+        "predicate": None,
     }
     now = rowhook("capture", "expenses", "--include", "id,amount", "--tenant", "", "--key", "", "--json", ok=True).json
     assert (now["include"], now["exclude"], now["tenant"], now["key"]) == (["id", "amount"], None, None, [])
@@ -98,6 +99,32 @@ def test_columns_redacted_limited_and_enriched(rowhook: Rowhook):
     rowhook("capture", "expenses", "--redact", "notes").refused("--redact 'notes' is not a list of pairs")
     rowhook("capture", "expenses", "--redact", "notes:rot13").refused('"rot13" is no way', "sha256, mask or last4")
     rowhook("capture", "expenses", "--enrich", "a:amount.name").refused("is no foreign key")
+
+
+def test_only_rows_for_which_a_predicate_holds(rowhook: Rowhook, conn: Connection):
+    done = rowhook("capture", "expenses", "--when", "amount > 100 and currency <> 'EUR'", "--dry-run", ok=True)
+    assert "WHERE (amount > 100 and currency <> 'EUR'" in done.out.replace("''", "'")
+    assert rowhook("capture", "expenses", "--when", "amount > 100", "--json", ok=True).json["predicate"] == "amount > 100"
+    assert rowhook("capture", "expenses", "--tenant", "user_id", "--json", ok=True).json["predicate"] == "amount > 100"
+    assert (
+        rowhook("capture", "expenses", "--when", "new.amount > 100", "--dry-run", "--json", ok=True).json["result"] == "changed"
+    )
+    rowhook("capture", "bills", ok=True)
+    listed = rowhook("captures", "--json", ok=True).json
+    assert [(row["table"], row["predicate"], row["tenant"]) for row in listed] == [
+        ("bills", None, None),
+        ("expenses", "amount > 100", "user_id"),
+    ]
+    assert "amount > 100" in rowhook("captures", ok=True).out
+    conn.execute("INSERT INTO users (email, password_hash) VALUES ('a', 'x')")
+    conn.execute("INSERT INTO expenses (user_id, amount) VALUES (1, 1), (1, 101)")
+    assert conn.execute("SELECT data->>'amount' FROM rowhook.event").fetchall() == [("101.00",)]
+    proof = rowhook("verify", "expenses", "--json", ok=True).json
+    assert (proof["rows"]["accounted"], proof["rows"]["missing"]) == (1, 0)
+    assert proof["notes"] == ["only rows for which amount > 100 holds are captured, and asked for"]
+    rowhook("capture", "expenses", "--when", "old.amount > 100").refused('"old"', "by their names or as new.COLUMN")
+    rowhook("capture", "expenses", "--when", "true) FROM users; DROP TABLE bills; --").refused("not an expression")
+    assert rowhook("capture", "expenses", "--when", "", "--json", ok=True).json["predicate"] is None
 
 
 def test_printed_sql_does_what_capture_does(rowhook: Rowhook, conn: Connection):

@@ -151,6 +151,7 @@ MAY = {
 FOR_WHO_MIGRATES = {
     *("rule", "rule_id_seq", "rule_sql", "rules_sql", "numbered_sql", "steps_sql", "operations", "by_operation_sql"),
     *("check_expression", "predicate_tree", "check_predicate", "check_rule", "rule_plan", "unrule", "rule_problem"),
+    *("holds_sql", "predicate_depends", "predicate_problem"),
     *("timed", "cost", "event_sql", "redacted_sql", "enrichments", "grants_sql", "key_payload_sql"),
     *("check_redact", "check_enrich", "revoke_enrichments"),
     *("capture", "capture_id_seq", "event_id_seq", "endpoint_id_seq", "delivery_id_seq", "capture_failure_id_seq"),

@@ -94,6 +94,7 @@ CAPTURE = {
     "disabled": [],
     "lost": [],
     "unknown_excluded": [],
+    "unfit": None,
     "failures": 0,
     "last_failure": None,
 }
@@ -101,6 +102,7 @@ CAPTURES: list[tuple[dict[str, Any], Verdict, str]] = [
     ({}, OK, "in place"),
     ({"table_gone": True}, WARNING, "dropped"),
     ({"lost": ["a"]}, BAD, "no column a"),
+    ({"unfit": "predicate: column a does not exist"}, BAD, "a does not exist: which rows are captured can't be told"),
     ({"missing": ["!rowhook_insert"]}, BAD, "missing"),
     ({"disabled": ["!rowhook_insert"]}, BAD, "disabled"),
     ({"paused": True, "disabled": ["!rowhook_insert"]}, WARNING, "paused"),
