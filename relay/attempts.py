@@ -43,7 +43,7 @@ def page(connection: Connection, endpoint: int, which: Filter, before: int | Non
 
     def read(before: int, size: int, limit: int) -> list[Row]:
         asked = {**given, "before": before, "walk": size, "limit": limit}
-        return connection.execute(query("api_attempts.page"), asked).fetchall()
+        return connection.execute(query("api_attempts.page"), asked, prepare=True).fetchall()
 
     filtered = which.state is not None or which.wanted.types is not None
     walked = walk(read, before, limit, filtered=filtered)

@@ -27,6 +27,9 @@ T = TypeVar("T")
 Connection = psycopg.Connection[DictRow]
 
 CONNECT_WITHIN = 3.0
+# What is not prepared is planned for its values: optional filters ("is null or …") have to be folded away, for their indexes to be
+# used. What is asked often, and has one plan whatever is asked for, says prepare=True, and is planned no more after a few times.
+UNLESS_TOLD = 2**31
 MOST_WAITING = 64  # calls for each connection
 SESSION = {
     "search_path": "pg_catalog, pg_temp",
@@ -36,8 +39,9 @@ SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "idle_session_timeout": "0",
     "client_connection_check_interval": "500",
-    # Optional filters ("is null or …") have to be folded away, for their indexes to be used.
-    "plan_cache_mode": "force_custom_plan",
+    "plan_cache_mode": "auto",
+    # No list reads a table from end to end, also where statistics are of a time when it was small.
+    "enable_seqscan": "off",
     "jit": "off",
     "timezone": "UTC",
     "datestyle": "ISO",
@@ -126,5 +130,6 @@ def _is_alive(connection: Connection) -> bool:
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
+    connection.prepare_threshold = UNLESS_TOLD
     calls = sql.SQL(", ").join(sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in SESSION.items())
     connection.execute(sql.SQL("SELECT {}, {}").format(calls, UNPRUNED))

@@ -22,7 +22,7 @@ CIRCUIT = ("circuit", "opened_at", "probes", "probe_at", "ramp")
 def find(connection: Connection, text: str) -> Row:
     """The endpoint of this public id, removed ones too."""
     id, _ = public_id.parse(text, "end")
-    rows = connection.execute(query("endpoints.by_id"), {"id": id}).fetchall()
+    rows = connection.execute(query("endpoints.by_id"), {"id": id}, prepare=True).fetchall()
     if not rows or rows[0]["public_id"].lower() != text.lower():
         raise UserMistake(f"there is no endpoint {text}", "rowhook endpoint list shows those that there are")
     return rows[0]

@@ -10,7 +10,7 @@ WITH walked AS MATERIALIZED (
       FROM walked AS w JOIN rowhook.delivery AS d ON d.id = w.delivery_id
      WHERE (%(since)s::timestamptz IS NULL OR w.recorded_at >= %(since)s)
        AND (%(state)s::text IS NULL OR d.state = %(state)s)
-), told AS (
+), told AS MATERIALIZED (
     -- All at once: one look into each partition, instead of one for each attempt.
     SELECT e.id, e.slot, e.occurred_at, e.type, e.row_key
       FROM rowhook.event AS e WHERE e.id = ANY (ARRAY(SELECT t.event_id FROM tried AS t))
