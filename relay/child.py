@@ -17,7 +17,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from relay import config, logging_setup
-from relay.api.alone import Alone
+from relay.api.alone import Alone, let_relays_go_first
 from relay.config import Settings
 from relay.errors import RowhookError, UserMistake
 from relay.process import STOPPING, run_quickly, stop_on_signals
@@ -67,6 +67,7 @@ def main() -> None:
             if "relay" in ordered:
                 run_quickly(_serve(Relay(settings, api=False, **ordered["relay"]).run))
             else:
+                let_relays_go_first()
                 api = Alone(settings, ordered["down"])
                 run_quickly(_serve(api.run, api.told))
     except UserMistake as made:

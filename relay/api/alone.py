@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 
 from relay.api.server import Server
@@ -13,6 +14,8 @@ from relay.config import Settings
 from relay.process import run_quickly, stop_on_signals
 
 log = logging.getLogger(__name__)
+
+KINDER = 10  # of nice's steps
 
 
 class Alone:
@@ -41,8 +44,14 @@ class Alone:
             await self._server.stop()
 
 
+def let_relays_go_first() -> None:
+    """This process takes what they leave of the processor, where they run on the same machine."""
+    os.nice(KINDER)
+
+
 def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT."""
+    let_relays_go_first()
 
     async def until_signal() -> None:
         await Alone(settings).run(stop_on_signals())

@@ -27,8 +27,8 @@ T = TypeVar("T")
 Connection = psycopg.Connection[DictRow]
 
 CONNECT_WITHIN = 3.0
-# What is not prepared is planned for its values: optional filters ("is null or …") have to be folded away, for their indexes to be
-# used. What is asked often, and has one plan whatever is asked for, says prepare=True, and is planned no more after a few times.
+# What is not prepared is planned for its values: optional filters ("is null or …") have to be folded away, for their indexes to
+# be used. What is asked often, and has one plan whatever is asked for, says prepare=True, and is planned no more after a few times.
 UNLESS_TOLD = 2**31
 MOST_WAITING = 64  # calls for each connection
 SESSION = {
