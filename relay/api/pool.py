@@ -28,7 +28,7 @@ Connection = psycopg.Connection[DictRow]
 
 CONNECT_WITHIN = 3.0
 # What is not prepared is planned for its values: optional filters ("is null or …") have to be folded away, for their indexes to
-# be used. What is asked often, and has one plan whatever is asked for, says prepare=True, and is planned no more after a few times.
+# be used. What is asked often, and has one plan whatever is asked for, says prepare=True, and is planned a few times only.
 UNLESS_TOLD = 2**31
 MOST_WAITING = 64  # calls for each connection
 SESSION = {
