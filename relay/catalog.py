@@ -167,11 +167,14 @@ def body_schema(name: str, says: str, data: Schema, previous: Schema | None = No
 # --- Rowhook's own ------------------------------------------------------------------------------------------------------
 
 
-def _own(name: str, says: str, **fields: tuple[str, str]) -> EventType:
-    """``fields``: what each says, and an example."""
+def _own(name: str, says: str, **fields: tuple[str, str | int | None]) -> EventType:
+    """``fields``: what each says, and an example; None: a number, or null."""
+    types = {str: "string", int: "integer", type(None): ["integer", "null"]}
     data = {
         "type": "object",
-        "properties": {field: {"type": "string", "description": described} for field, (described, _) in fields.items()},
+        "properties": {
+            field: {"type": types[type(example)], "description": described} for field, (described, example) in fields.items()
+        },
         "required": list(fields),
     }
     example = json.dumps({field: example for field, (_, example) in fields.items()})
@@ -187,6 +190,18 @@ OWN = {
             endpoint_id=("The endpoint: end_…", "end_01KG8F2G0G00000000000G0000"),
             url=("Where its events went", "https://example.com/hook"),
             reason=("Why", "nothing but failures for 5 days, 0:00:00"),
+        ),
+        _own(
+            "delivery.dead",
+            "A delivery ended without success: a dead letter. Sent to endpoints that ask for this type by name.",
+            delivery_id=("The delivery: dlv_…", "dlv_01KG8F2G0G00000000000G0000"),
+            endpoint_id=("Its endpoint: end_…", "end_01KG8F2G0G00000000000G0000"),
+            url=("Where it went", "https://example.com/hook"),
+            event_id=("The event that was to be delivered: evt_…", "evt_01KG8F2G0G00000000000G0000"),
+            event_type=("And its type", "expense.created"),
+            attempts=("How often it was tried", 6),
+            error_class=("Why the last attempt failed", "timeout"),
+            status_code=("What was answered to it; null: nothing", None),
         ),
         _own(
             "webhook.ping",

@@ -64,11 +64,18 @@ class Claimer:
     async def reclaim(self) -> int:
         """Free what dead instances held, a batch at a time; returns how many."""
         total = 0
-        while freed := (await self._session.row("claim.reclaim", {"batch": RECLAIM_BATCH, "most_lost": MOST_FREE_TRIES}))[
-            "freed"
-        ]:
+        while freed := await self._reclaim():
             total += freed
         return total
+
+    async def _reclaim(self) -> int:
+        """A batch; of those that died of it an event each (delivery.dead), in the same transaction."""
+        batch = {"batch": RECLAIM_BATCH, "most_lost": MOST_FREE_TRIES}
+        async with self._session.transaction(("claim.reclaim", batch)) as transaction:
+            row = transaction.first[0][0]
+            if row["died"] and await transaction.rows("dead.tell", {"deliveries": row["died"]}):
+                transaction.at_end("record.ring")
+        return int(row["freed"])
 
     async def release(self, instance: int, deliveries: Sequence[int]) -> None:
         """Give back what ``instance`` (this one, or one that this process was before) leased ahead and never sent."""

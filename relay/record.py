@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from relay.circuit import FAILURES, FULL_RAMP, STEPS, Patience, Sign, Signs
-from relay.database import Session
+from relay.database import Row, Session
 from relay.errors import DatabaseLost
 from relay.model import ErrorClass, Outcome, Result, State
 
@@ -88,7 +88,7 @@ class Recorder:
 
     async def _write_batch(self, batch: Sequence[Result]) -> None:
         signs = self._signs.of(batch, time.monotonic())
-        row = await self._session.row("record.record", {**parameters(batch), **health(signs, self._patience)})
+        row = await self._recorded(batch, {**parameters(batch), **health(signs, self._patience)})
         if row["ended"] < len(batch):
             log.info("results came too late: their deliveries had been taken over", extra={"late": len(batch) - row["ended"]})
         if row["opened"]:
@@ -96,6 +96,18 @@ class Recorder:
         if row["look_in"] is not None:
             self._on_circuit(row["opened"], row["look_in"])
         await self._disable(batch)
+
+    async def _recorded(self, batch: Sequence[Result], given: dict[str, object]) -> Row:
+        """One statement; where deliveries have died, a transaction with the events that tell of it (delivery.dead)."""
+        died = [r.delivery.id for r in batch if r.state is State.DEAD]
+        if not died:
+            return await self._session.row("record.record", given)
+        tell = "dead.tell", {"deliveries": died}
+        async with self._session.transaction(("record.record", given), tell) as transaction:
+            (row,), told = transaction.first
+            if told:
+                transaction.at_end("record.ring")
+        return row
 
     async def _disable(self, batch: Sequence[Result]) -> None:
         """410, or nothing but failures for too long: the endpoint is disabled, which is itself an event."""

@@ -121,14 +121,14 @@ WITH left_behind AS (
            free_tries = d.free_tries + 1, instance_id = NULL
       FROM left_behind AS b
      WHERE d.id = b.id
-    RETURNING d.id, d.endpoint_id, b.instance_id, d.leased_at, d.attempts
+    RETURNING d.id, d.endpoint_id, b.instance_id, d.leased_at, d.attempts, d.state
 ), lost AS (
     INSERT INTO rowhook.attempt (delivery_id, endpoint_id, number, instance_id, started_at, error_class, error)
     SELECT f.id, f.endpoint_id, f.attempts, f.instance_id, f.leased_at, 'lost', 'the relay that held it ended before it recorded an outcome'
       FROM freed AS f
     ON CONFLICT DO NOTHING
 )
-SELECT count(*) AS freed FROM freed
+SELECT count(*) AS freed, array_agg(f.id) FILTER (WHERE f.state = 'dead') AS died FROM freed AS f
 
 -- name: release
 -- Leased ahead and never sent: given back, and the try was none. Given up meanwhile, it is cancelled.

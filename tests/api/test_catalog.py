@@ -126,7 +126,7 @@ def test_examples_are_as_the_schema_says(things: psycopg.Connection[DictRow]) ->
     check = validators(things)
     known = {one.name: one for one in catalog.event_types(things)}
     assert {"thing.created", "thing.updated", "thing.deleted", "thing.truncated"} < known.keys()
-    assert {"endpoint.disabled", "webhook.ping"} < known.keys()
+    assert {"endpoint.disabled", "delivery.dead", "webhook.ping"} < known.keys()
     for name, one in known.items():
         check[name].validate(one.example())
     text = catalog.sample(things, "thing.created")

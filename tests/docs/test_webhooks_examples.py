@@ -272,8 +272,8 @@ def schema(name: str) -> Draft202012Validator:
 def check(event: dict[str, Any]) -> None:
     """Does the event fit the page's schemas?"""
     schema("envelope").validate(event)
-    if event["type"] == "endpoint.disabled":
-        schema("endpoint.disabled").validate(event["data"])
+    if event["type"] in ("endpoint.disabled", "delivery.dead"):
+        schema(event["type"]).validate(event["data"])
     elif event["type"] == "expense.truncated":
         assert event["data"] is None
     else:

@@ -322,7 +322,7 @@ def test_five_lost_in_a_row_are_a_dead_letter(
     room = {"capacity": 10, "endpoint_room": 20, "size": 10**9, "endpoints": [], "rooms": [], "gated": None}
     for _ in range(lost - 1):
         conn.execute("UPDATE rowhook.instance SET state = 'dead', ended_at = now()")
-        assert run(conn, "claim.reclaim", {"batch": 10, "most_lost": MOST_FREE_TRIES}) == [{"freed": 1}]
+        assert run(conn, "claim.reclaim", {"batch": 10, "most_lost": MOST_FREE_TRIES}) == [{"freed": 1, "died": None}]
         (row,) = run(conn, "claim.claim", {**room, "instance": instance()})
         assert row["endpoint_id"] == hook.id
     relays()
