@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 from relay.errors import DatabaseLost, LeaseLost
 from relay.judge import judge
 from relay.lanes import Lanes
-from relay.model import Delivery, Endpoint, ErrorClass, Outcome, Result, State
+from relay.model import LOOP, Delivery, Endpoint, ErrorClass, Outcome, Result, State
 from relay.public_id import public_id
 from relay.send import Transport, describe
 from relay.shapes import TEMPLATE, headers_of
 from relay.sign import headers
 
 log = logging.getLogger(__name__)
-
-LOOP = "not sent: its correlation id has come by this row with this type too often, as in a loop; replay it if it is none"
 
 LONGEST_PAUSE = 0.25  # seconds after a timeout; those that began together end together, but for a busy loop
 

@@ -38,6 +38,9 @@ class ErrorClass(StrEnum):
     INTERNAL = "internal"
 
 
+LOOP = "not sent: its correlation id has come by this row with this type too often, as in a loop; replay it if it is none"
+
+
 class State(StrEnum):
     """States of a delivery that a result can lead to."""
 

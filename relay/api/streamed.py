@@ -8,9 +8,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from relay.api.discreet import error_for
 from relay.api.models.attempts import State
 from relay.api.models.base import Answer, PublicId
 from relay.api.models.times import Time
+from relay.api.principal import Principal
 from relay.walk import Row
 from relay.wanted import Wanted
 
@@ -36,19 +38,20 @@ class StreamedAttempt(Answer):
     next_attempt_at: Time | None
 
 
-SAME = StreamedAttempt.model_fields.keys() - {"webhook_id", "delivery_status"}
+SAME = StreamedAttempt.model_fields.keys() - {"webhook_id", "delivery_status", "error"}
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """Of these: those of one webhook, of some event types, with one outcome."""
+    """To whom; of these: those of one webhook, of some event types, with one outcome."""
 
+    principal: Principal
     webhook: str | None
     wanted: Wanted
     outcome: Literal["succeeded", "failed"] | None
 
     def told(self, rows: Iterable[Row]) -> bytes:
-        return b"".join(_told(row) for row in rows if self._wants(row))
+        return b"".join(_told(self.principal, row) for row in rows if self._wants(row))
 
     def _wants(self, row: Row) -> bool:
         outcome = "failed" if row["error_class"] else "succeeded"
@@ -59,14 +62,17 @@ class Streamed:
         )
 
 
-def _told(row: Row) -> bytes:
+def _told(principal: Principal, row: Row) -> bytes:
     """JSON has no line breaks of its own, so it is one line of data. Made once for all who listen: they share the rows."""
-    if "told" not in row:
-        row["told"] = _made(row)
-    told: bytes = row["told"]
+    kept = "told" if principal.is_operator else "told_to_tenant"
+    if kept not in row:
+        row[kept] = _made(principal, row)
+    told: bytes = row[kept]
     return told
 
 
-def _made(row: Row) -> bytes:
-    attempt = StreamedAttempt(webhook_id=row["endpoint_id"], delivery_status=row["state"], **{name: row[name] for name in SAME})
+def _made(principal: Principal, row: Row) -> bytes:
+    said = {name: row[name] for name in SAME}
+    error = error_for(principal, row)
+    attempt = StreamedAttempt(webhook_id=row["endpoint_id"], delivery_status=row["state"], error=error, **said)
     return f"id: {row['id']}\nevent: attempt\ndata: {attempt.model_dump_json()}\n\n".encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay import attempts, deliveries, event_list, public_id
 from relay.api.call import Call
+from relay.api.discreet import error_for
 from relay.api.models.attempts import Delivery, Moved, ReplayOne, RequestSent, Tried
 from relay.api.operation import operation
 from relay.api.problem import Problem, not_found
@@ -36,7 +37,7 @@ def get_delivery(call: Call, id: str) -> Delivery:
             body=event and event_list.body(event),
         ),
         attempts=[
-            Tried(**{name: row[name] for name in Tried.model_fields})
+            Tried(error=error_for(call.principal, row), **{name: row[name] for name in Tried.model_fields.keys() - {"error"}})
             for row in attempts.of_delivery(call.connection, found["id"])
         ],
     )

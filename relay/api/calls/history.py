@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from relay import attempts, endpoints
 from relay.api.call import Call
+from relay.api.discreet import error_for
 from relay.api.models.attempts import Attempt, AttemptQuery, Bucket, Figures, Stats, StatsQuery, Waiting
 from relay.api.operation import operation
 from relay.api.pages import Page
+from relay.api.principal import Principal
 from relay.api.walked import paged, place
 from relay.attempts import Filter
 from relay.walk import Row
@@ -28,13 +30,12 @@ def list_attempts(call: Call, id: str, query: AttemptQuery) -> Page[Attempt]:
     endpoint = call.webhook(id)
     which = Filter(query.status, Wanted.of(endpoints.parse_patterns(query.type or "*")), query.since)
     found = attempts.page(call.connection, endpoint["id"], which, place(query.before), query.limit)
-    return paged(Page[Attempt], found, _attempt)
+    return paged(Page[Attempt], found, lambda row: _attempt(call.principal, row))
 
 
-def _attempt(row: Row) -> Attempt:
-    return Attempt(
-        delivery_status=row["state"], **{name: row[name] for name in Attempt.model_fields if name != "delivery_status"}
-    )
+def _attempt(principal: Principal, row: Row) -> Attempt:
+    said = {name: row[name] for name in Attempt.model_fields.keys() - {"delivery_status", "error"}}
+    return Attempt(delivery_status=row["state"], error=error_for(principal, row), **said)
 
 
 @operation("GET", "/webhooks/{id}/stats", tag="deliveries", refuses=(404,))

@@ -99,7 +99,7 @@ async def _which(call: StreamCall, query: StreamQuery) -> Streamed:
     if query.webhook is not None and not await call.run(_sees, query.webhook, call.principal.tenant):
         raise not_found("webhook", query.webhook)
     webhook = query.webhook and query.webhook[:4] + query.webhook[4:].upper()
-    return Streamed(webhook, Wanted.of(endpoints.parse_patterns(query.type or "*")), query.outcome)
+    return Streamed(call.principal, webhook, Wanted.of(endpoints.parse_patterns(query.type or "*")), query.outcome)
 
 
 def _sees(connection: Connection, webhook: str, tenant: str | None) -> bool:
