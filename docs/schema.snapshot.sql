@@ -2783,7 +2783,7 @@ COMMENT ON COLUMN rowhook.admin_log.id IS 'Internal id';
 
 COMMENT ON COLUMN rowhook.admin_log.at IS 'When';
 
-COMMENT ON COLUMN rowhook.admin_log.who IS 'The name of a token, tenant … of a JWT, or user@host of a command';
+COMMENT ON COLUMN rowhook.admin_log.who IS 'The name of a token, tenant … of a JWT, user@host of a command, or recipe … of what ROWHOOK_RECIPES names';
 
 COMMENT ON COLUMN rowhook.admin_log.via IS 'cli, api, or run: what settings asked for when a relay started';
 

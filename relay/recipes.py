@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from relay import audit, captures, rules
+from relay.audit import Actor
 from relay.captures import Connection, as_admin, find, with_locks
 from relay.config import Settings
+from relay.database import Row
 from relay.errors import UserMistake
 from relay.migrations import migrations_folder
 from relay.refusals import refusals
@@ -50,11 +53,28 @@ def install(connection: Connection, name: str) -> None:
             " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s::oid",
             [table.oid],
         )
+        before = _made(connection)
         connection.execute(_path(name).read_bytes())
+        _record(connection, name, before, _made(connection))
         return "installed"
 
     with_locks(connection, table, run, log.warning)
     log.info("recipe installed", extra={"recipe": name})
+
+
+def _made(connection: Connection) -> dict[tuple[str, ...], Row]:
+    """All captures and rules, by kind and name."""
+    made = {("capture", row["table"]): row for row in captures.everything(connection)}
+    return made | {("rule", row["table"], row["type"]): row for row in rules.everything(connection)}
+
+
+def _record(connection: Connection, recipe: str, before: dict[tuple[str, ...], Row], after: dict[tuple[str, ...], Row]) -> None:
+    """Say in the audit what has changed, as commands do."""
+    for key in sorted(before.keys() | after.keys()):
+        was, now = before.get(key), after.get(key)
+        if was != now:
+            action = f"{key[0]}.{'install' if now else 'remove'}"
+            audit.write(connection, Actor(f"recipe {recipe}", "run"), action, key[1], before=was, after=now)
 
 
 def _path(name: str) -> Path:

@@ -20,7 +20,7 @@ CREATE INDEX admin_log_of_subject ON rowhook.admin_log (subject, id);
 COMMENT ON TABLE rowhook.admin_log IS 'Changes through the API or the command line, each written in the transaction of the change; never a secret';
 COMMENT ON COLUMN rowhook.admin_log.id IS 'Internal id';
 COMMENT ON COLUMN rowhook.admin_log.at IS 'When';
-COMMENT ON COLUMN rowhook.admin_log.who IS 'The name of a token, tenant … of a JWT, or user@host of a command';
+COMMENT ON COLUMN rowhook.admin_log.who IS 'The name of a token, tenant … of a JWT, user@host of a command, or recipe … of what ROWHOOK_RECIPES names';
 COMMENT ON COLUMN rowhook.admin_log.via IS 'cli, api, or run: what settings asked for when a relay started';
 COMMENT ON COLUMN rowhook.admin_log.action IS 'What was done: endpoint.add, endpoint.edit, capture.install, …';
 COMMENT ON COLUMN rowhook.admin_log.subject IS 'To what: a public id, or the name of a table';

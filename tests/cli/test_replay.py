@@ -75,6 +75,26 @@ def test_status_chooses_and_the_unfinished_stay(
         assert delivery(conn, one)[2] == (0 if before in moved else 2)
 
 
+def test_only_of_some_types_and_of_one_row(rowhook: Rowhook, conn: Connection, endpoint: str, deliver):
+    types = ("expense.created", "expense.updated", "bill.paid", "expense.created")
+    sent = [deliver(endpoint, type=type) for type in types]
+    conn.execute(
+        "UPDATE rowhook.event AS e SET row_key = '43' FROM rowhook.delivery AS d WHERE d.id = %s AND e.id = d.event_id",
+        [sent[3].id],
+    )
+
+    def found(*options: str) -> int:
+        return int(rowhook("replay", "--endpoint", endpoint, *options, "--dry-run", "--json", ok=True).json["matching"])
+
+    assert [found(), found("--type", "expense.*"), found("--type", "expense.updated,bill.paid")] == [4, 3, 2]
+    assert [found("--row-key", "42"), found("--row-key", "43"), found("--row-key", "4")] == [3, 1, 0]
+    assert [found("--type", "expense.created", "--row-key", "42"), found("--type", "nothing.of.it")] == [1, 0]
+    rowhook("replay", "--endpoint", endpoint, "--type", "expense.*", "--row-key", "42", ok=True)
+    assert [state(conn, one) for one in sent] == ["pending", "pending", "dead", "dead"]
+    rowhook("replay", "--endpoint", endpoint, "--type", "a..b").refused("a..b")
+    rowhook("replay", "--row-key", "42").refused("replay is not told what to send again")
+
+
 def test_dry_run_only_counts(rowhook: Rowhook, conn: Connection, endpoint: str, deliver, heard: Callable[[], int]):
     sent = deliver(endpoint)
     assert rowhook("replay", "--endpoint", endpoint, "--dry-run", ok=True).out == "would replay: 1\n"

@@ -45,6 +45,27 @@ def db(finmind_dsn: str, conn: Connection) -> Iterator[Connection]:
     assert one(conn, "SELECT count(*) FROM rowhook.budget_touch") == 0
 
 
+AUDIT = "SELECT who, via, action, subject, before, after FROM rowhook.admin_log ORDER BY id"
+
+
+def test_what_a_recipe_changes_is_on_record_once_and_in_its_own_transaction(db: Connection, finmind_dsn: str) -> None:
+    told = db.execute(AUDIT).fetchall()
+    assert {(who, via, before) for who, via, _, _, before, _ in told} == {("recipe finmind", "run", None)}
+    captured = [subject for _, _, action, subject, _, _ in told if action == "capture.install"]
+    ruled = [(subject, after["type"]) for _, _, action, subject, _, after in told if action == "rule.install"]
+    assert captured == [table for (table,) in db.execute("SELECT table_name::text FROM rowhook.capture ORDER BY 1")]
+    assert ruled == db.execute("SELECT table_name::text, type FROM rowhook.rule ORDER BY 1, 2").fetchall()
+    assert ("bills", "bill.paid") in ruled and "expenses" in captured
+    assert one(db, "SELECT count(DISTINCT xmin::text) FROM rowhook.admin_log") == 1
+    install(finmind_dsn)
+    assert db.execute(AUDIT).fetchall() == told, "nothing was changed"
+    db.execute("SELECT rowhook.unrule('bill.paid', 'bills')")
+    install(finmind_dsn)
+    assert [(action, after["type"]) for _, _, action, _, _, after in db.execute(AUDIT).fetchall()[len(told) :]] == [
+        ("rule.install", "bill.paid")
+    ]
+
+
 def exceeded(events: Events) -> list[tuple[Any, ...]]:
     """Of whom, in which month, how much was spent."""
     return [(e.tenant, e.data["month"], e.data["spent"]) for e in events() if e.type == "budget.exceeded"]
