@@ -46,6 +46,7 @@ TIERS = (
     Tier("node", "JavaScript examples of the docs", _on_path("node"), "apt-get install nodejs"),
     Tier("pgbouncer", "PgBouncer in between", _on_path("pgbouncer"), "apt-get install pgbouncer"),
     Tier("compose", "compose files", _on_path("docker-compose"), "apt-get install docker-compose"),
+    Tier("chromium", "the API's reference page in a browser", _on_path("chromium"), "apt-get install chromium"),
     Tier(
         "postgres15",
         "the whole suite again on Postgres 15",
