@@ -55,6 +55,7 @@ SERVER_SETTINGS = {
     "lock_timeout": "5000",
     "timezone": "UTC",
     "search_path": "pg_catalog, pg_temp",
+    "default_transaction_isolation": "read committed",
     # The statements are small and known: index scans, one plan, no compiler.
     "enable_seqscan": "off",
     "enable_hashagg": "off",  # a hash table for as many groups as a generic plan fears costs a millisecond; there are few

@@ -1,9 +1,8 @@
 """From event to deliveries: what has become visible since the last look, times who wants it.
 
 Ids become visible out of order, so the cursor is a snapshot (PgQ): a window holds the events visible in its target
-and not in "seen",
-and is cut into chunks in id order. Lock, target, read, move are statements of their own, in READ COMMITTED.
-Sources: mechanisms "Cursor" 1-7; hazards 1-3.
+and not in "seen", and is cut into chunks in id order. Each look is one call of rowhook.look() (sql/0025-look.sql), whose
+statements have snapshots of their own. Sources: mechanisms "Cursor" 1-7; hazards 1-3.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.database import Row, Session, Statement, Transaction
+from relay.database import Session
 from relay.errors import FiltersTooSlow, LeaseLost, RoleLost
 from relay.model import ROLE_KEY, Claimed, Room
 
@@ -67,79 +66,43 @@ class Dispatcher:
         """Whether there is anything new, without a lock."""
         return bool((await self.session.row("dispatch.peek", {"system": self._require_role()}))["found"])
 
-    async def look(self, room: Room, chunk: int, *before: Statement) -> Look:
+    async def look(self, room: Room, chunk: int, *, disarm: bool = False) -> Look:
         """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead.
 
-        ``before`` are statements that cost no round trip of their own here.
+        ``disarm``: first tell writers that they need not ring.
         """
         while True:
             try:
-                return await self._look(room, min(chunk, self._most), *before)
+                return await self._look(room, min(chunk, self._most), disarm)
             except FiltersTooSlow:
                 self._most = max(1, min(chunk, self._most) // 8)
                 log.warning("filters are slow: fewer events are dispatched at once", extra={"events": self._most})
 
-    async def _look(self, room: Room, chunk: int, *before: Statement) -> Look:
+    async def _look(self, room: Room, chunk: int, disarm: bool) -> Look:
         system = self._require_role()
-        steps = ("dispatch.live", {"instance": self._instance}), ("dispatch.cursor", None), ("dispatch.open_window", None)
-        async with self.session.transaction(*before, *steps) as transaction:
-            live, cursors, opened = transaction.first[len(before) :]
+        given = {"instance": self._instance, "system": system, "disarm": disarm, "chunk": chunk}
+        rows = await self.session.tuples("dispatch.look", {**room.params(), **given})
+        if not rows:
+            return Look()
+        refusal, events, parked, parked_for, size = rows[0][:5]
+        if refusal == "dead":
+            raise LeaseLost("declared dead while dispatching")
+        if refusal == "elsewhere":
+            return await self._begin_anew(system)
+        if refusal:
+            return Look(skipped=True)
+        self._most *= 2 if self._most < LAST_ID else 1
+        return Look(events, Claimed.of(rows, 5), parked, parked_for, size)
+
+    async def _begin_anew(self, system: int) -> Look:
+        """The cursor's snapshot is of another cluster, so its transaction ids mean nothing here."""
+        mine = "dispatch.live", {"instance": self._instance}
+        async with self.session.transaction(mine, ("dispatch.cursor", None)) as transaction:
+            live, cursors = transaction.first
             if not live:
                 raise LeaseLost("declared dead while dispatching")
-            if not cursors:
+            if not cursors or cursors[0]["system_identifier"] == system:
                 return Look(skipped=True)
-            cursor = cursors[0]
-            if cursor["system_identifier"] != system:
-                return await self._reseed(transaction, system)
-            window = _window(cursor, opened)
-            if window is None:
-                return Look()
-            look = await self._dispatch(transaction, window, room, chunk)
-        self._most *= 2 if self._most < LAST_ID else 1
-        return look
-
-    async def _dispatch(self, transaction: Transaction, window: Row, room: Room, chunk: int) -> Look:
-        rows = await transaction.tuples(
-            "dispatch.dispatch",
-            {
-                **room.params(),
-                **{name: window[name] for name in ("seen", "target", "position", "fresh_from")},
-                "instance": self._instance,
-                "chunk": chunk,
-            },
-        )
-        events, last_id, parked, parked_for, size, failed, faults = rows[0][:7]
-        if failed:
-            attempts = {"deliveries": failed, "faults": faults, "instance": self._instance}
-            transaction.at_end("dispatch.record_faults", attempts)
-        whole = events < chunk
-        move = {
-            "seen": window["target"] if whole else None,
-            "target": None if whole else window["target"],
-            "position": None if whole else last_id,
-            "fresh_from": None if whole else window["fresh_from"],
-            "last_id": last_id,
-        }
-        transaction.at_end("dispatch.move", move)
-        return Look(events, Claimed.of(rows, 7), parked, parked_for, size)
-
-    async def _reseed(self, transaction: Transaction, system: int) -> Look:
-        row = (await transaction.rows("dispatch.reseed", {"system": system, "instance": self._instance}))[0]
+            row = (await transaction.rows("dispatch.reseed", {"system": system, "instance": self._instance}))[0]
         log.warning("this is another cluster than the cursor's (a restore or an upgrade): began anew", extra=dict(row))
         return Look(parked=row["parked"])
-
-
-def _window(cursor: Row, opened: Sequence[Row]) -> Row | None:
-    """The window left open by the last chunk, or the one that is opened now; None when nothing is new."""
-    if not opened:
-        return cursor
-    fresh_from, late_from = opened[0]["fresh_from"], opened[0]["late_from"]
-    starts = [i for i in (fresh_from, late_from) if i is not None]
-    if not starts:
-        return None
-    return {
-        **cursor,
-        "target": opened[0]["target"],
-        "fresh_from": LAST_ID if fresh_from is None else fresh_from,
-        "position": min(starts) - 1,
-    }

@@ -19,7 +19,7 @@ from datetime import timedelta
 import psycopg
 from psycopg import sql
 
-from relay.database import Session, Statement, notifications, translated
+from relay.database import Session, notifications, translated
 from relay.errors import DatabaseLost
 
 log = logging.getLogger(__name__)
@@ -119,23 +119,23 @@ class Doorbell:
         await self._session.rows("doorbell.arm", {"until": timedelta(seconds=ARMED_FOR)})
 
     async def disarm(self) -> None:
-        for name, params in self.disarming():
-            await self._session.rows(name, params)
+        if self._give_up():
+            await self._session.rows("doorbell.disarm")
 
-    def disarming(self) -> list[Statement]:
-        """What disarms it, if it is armed, for whoever sends it along with something else."""
+    def _give_up(self) -> bool:
+        """It is not relied on any more; whether it was armed, and is to be disarmed by whoever asks."""
         was_armed, self._is_armed, self._renew_at = self._is_armed, False, NEVER
-        return [("doorbell.disarm", None)] if was_armed else []
+        return was_armed
 
     @property
     def is_relied_on(self) -> bool:
         """Whether it is armed, and nobody is in flight who may have read the flag before: who commits rings."""
         return self._renew_at != NEVER
 
-    def before_look(self, found: int) -> list[Statement]:
-        """Clears the bell. ``found`` is what the last look came to: where that was much, what disarms is to be sent along."""
+    def before_look(self, found: int) -> bool:
+        """Clears the bell. ``found`` is what the last look came to: after much, whether the next one is to disarm it."""
         self.bell.clear()
-        return self.disarming() if found > FEW else []
+        return found > FEW and self._give_up()
 
     async def holders(self) -> frozenset[str]:
         """Virtual transactions that hold a writer's lock on rowhook.event now."""

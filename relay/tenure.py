@@ -246,7 +246,7 @@ class Tenure:
         found = 0
         while not self._stopping:
             room, chunk = await self._room_for_events()
-            look = await self._dispatcher.look(room, chunk, *self._doorbell.before_look(found))
+            look = await self._dispatcher.look(room, chunk, disarm=self._doorbell.before_look(found))
             if look.skipped:
                 await asyncio.sleep(LINGER[-1])
                 continue

@@ -105,6 +105,9 @@ BEGIN
         IF to_regclass('rowhook.backfill') IS NOT NULL THEN
             PERFORM rowhook.grant_past();
         END IF;
+        IF to_regprocedure('rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[])') IS NOT NULL THEN
+            GRANT EXECUTE ON FUNCTION rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[]) TO rowhook_relay;
+        END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
     IF to_regrole('rowhook_skip') IS NOT NULL THEN

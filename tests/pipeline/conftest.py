@@ -212,19 +212,32 @@ def mutate_query(monkeypatch: pytest.MonkeyPatch) -> MutateQuery:
     mutants: dict[str, str] = {}
 
     def mutate(name: str, *replacements: tuple[str, str]) -> None:
-        text: str = real(name)
-        for old, new in replacements:
-            assert old in text, f"nothing to replace in\n{text}"
-            text = text.replace(old, new)
-        mutants[name] = text
+        mutants[name] = changed(real(name), *replacements)
         monkeypatch.setattr(relay.database, "query", lambda wanted: mutants.get(wanted) or real(wanted))
+
+    return mutate
+
+
+class MutateFunction(Protocol):
+    """Replace text in one of Rowhook's functions, in the test's database."""
+
+    def __call__(self, name: str, *replacements: tuple[str, str]) -> None: ...
+
+
+@pytest.fixture
+def mutate_function(conn: Connection) -> MutateFunction:
+    def mutate(name: str, *replacements: tuple[str, str]) -> None:
+        conn.execute(changed(one(conn, "SELECT pg_get_functiondef(%s::regproc)", name), *replacements))
 
     return mutate
 
 
 def statement(name: str, *replacements: tuple[str, str]) -> str:
     """The text of a named query, or of a mutant of it."""
-    text: str = relay.database.query(name)
+    return changed(relay.database.query(name), *replacements)
+
+
+def changed(text: str, *replacements: tuple[str, str]) -> str:
     for old, new in replacements:
         assert old in text, f"nothing to replace in\n{text}"
         text = text.replace(old, new)

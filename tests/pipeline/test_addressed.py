@@ -13,7 +13,7 @@ from relay.database import Session
 from relay.dispatch import Dispatcher
 from relay.model import Room
 from tests.conftest import Connection
-from tests.pipeline.conftest import AddHook, Hook, MutateQuery, run
+from tests.pipeline.conftest import AddHook, Hook, MutateFunction, run
 
 URL = "http://127.0.0.1:9/"
 # For the one that asks for nothing of the kind, for nobody in particular, for one of another tenant, for one that was removed.
@@ -67,9 +67,9 @@ async def test_dispatch_gives_it_to_its_endpoint_alone(
 
 
 async def test_mutant__dispatch_that_looks_at_patterns_only(
-    dsn: str, conn: Connection, hooks: dict[str, Hook], instance: Callable[[], int], mutate_query: MutateQuery
+    dsn: str, conn: Connection, hooks: dict[str, Hook], instance: Callable[[], int], mutate_function: MutateFunction
 ) -> None:
-    mutate_query("dispatch.dispatch", ("w.addressee IS NOT DISTINCT FROM c.endpoint_id", "true"))
+    mutate_function("rowhook.look", ("w.addressee IS NOT DISTINCT FROM c.endpoint_id", "true"))
     await dispatch(dsn, instance())
     assert ("all", "1") in got(conn, hooks)
 

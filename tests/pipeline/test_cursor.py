@@ -7,6 +7,7 @@ UNIQUE constraint would hide an event that came twice.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import secrets
 import threading
@@ -14,24 +15,39 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 import pytest
 
-from relay.database import Session, Statement, Transaction
+from relay.database import Session
 from relay.dispatch import Dispatcher, Look
 from relay.errors import DatabaseLost
 from relay.model import Outcome, Result, Room, State
 from relay.record import Recorder
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
-from tests.pipeline.conftest import PATIENCE, AddHook, Hook, MutateQuery, one, run_text, statement, states, waits_for_lock
+from tests.pipeline.conftest import (
+    PATIENCE,
+    AddHook,
+    Hook,
+    MutateFunction,
+    MutateQuery,
+    one,
+    run_text,
+    statement,
+    states,
+    waits_for_lock,
+)
 from tests.pipeline.relays import eventually
 
 ROOMY = Room(10**6, 10**6)
 EMIT = "SELECT rowhook.emit('a.b', %s::text::json)"
-SEEN = {"dispatch.open_window": "c.seen", "dispatch.dispatch": "%(seen)s::pg_snapshot"}  # how they write it
+# Steps of a look, as the function writes them: the window is opened, it is read, and all is done but the commit.
+WINDOW, READ, END = "IF _cursor.target IS NULL THEN", "RETURN QUERY", "END\n$function$"
+STOP_KEY = 4711
+STOP = f"PERFORM set_config('lock_timeout', '0', true); PERFORM pg_advisory_xact_lock_shared({STOP_KEY});\n"
+STOPPED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
 BURN = "DO $$ BEGIN FOR i IN 1..%s LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
 
 
@@ -76,42 +92,33 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
     return add_hook("http://127.0.0.1:9/hook", connection=conn)
 
 
-@contextlib.contextmanager
-def before(monkeypatch: pytest.MonkeyPatch, query: str, action: Callable[[], object]) -> Iterator[None]:
-    """Once, before a dispatcher's transaction runs this query, do something else. What goes in one round trip with it is the same
-    statements in the same order, in two.
-    """
-    done = False
+class Before(Protocol):
+    """Once, before a look takes this step, do something else: the look waits for a lock that the test holds meanwhile."""
 
-    async def first() -> None:
-        nonlocal done
-        done = True
-        await asyncio.to_thread(action)
+    def __call__(self, step: str, action: Callable[[], object]) -> contextlib.AbstractContextManager[None]: ...
 
-    def parted(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
-        async def together(self: Session, connection: Any, *statements: Statement) -> list[Any]:
-            names = [name for name, _ in statements]
-            if done or query not in names:
-                return await real(self, connection, *statements)
-            found = await real(self, connection, *statements[: names.index(query)])
-            await first()
-            return found + await real(self, connection, *statements[names.index(query) :])
 
-        return together
+@pytest.fixture
+def before(conn: Connection, connect: Connect, mutate_function: MutateFunction) -> Before:
+    @contextlib.contextmanager
+    def before(step: str, action: Callable[[], object]) -> Iterator[None]:
+        mutate_function("rowhook.look", (step, STOP + step))
+        holder = connect()
+        holder.execute("SELECT pg_advisory_lock(%s)", [STOP_KEY])
 
-    def delayed(real: Callable[..., Awaitable[list[Any]]]) -> Callable[..., Awaitable[list[Any]]]:
-        async def tuples(self: Transaction, name: str, params: Any = None) -> list[Any]:
-            if name == query and not done:
-                await first()
-            return await real(self, name, params)
+        def act() -> None:
+            try:
+                eventually(lambda: one(conn, STOPPED, STOP_KEY), what="a look has stopped")
+                action()
+            finally:
+                holder.execute("SELECT pg_advisory_unlock(%s)", [STOP_KEY])
 
-        return tuples
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            acting = threads.submit(act)
+            yield
+            acting.result()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "_together", parted(Session._together))
-        patch.setattr(Transaction, "tuples", delayed(Transaction.tuples))
-        yield
-    assert done
+    return before
 
 
 # --- hazard 1: ids against commits ---------------------------------------------------------------------------
@@ -133,10 +140,9 @@ async def test_an_event_that_commits_after_a_later_id_is_dispatched(
 
 
 async def test_mutant_without_the_list_of_transactions_in_progress_loses_the_late_one(
-    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect, mutate_query: MutateQuery
+    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect, mutate_function: MutateFunction
 ) -> None:
-    for name, seen in SEEN.items():
-        mutate_query(name, (f"pg_snapshot_xip({seen})", "pg_snapshot_xip('1:1:'::pg_snapshot)"))
+    mutate_function("rowhook.look", ("pg_snapshot_xip(_cursor.seen)", "pg_snapshot_xip('1:1:'::pg_snapshot)"))
     hand, late = await hands(), connect(autocommit=False)
     late.execute(EMIT, ["1"])
     conn.execute(EMIT, ["2"])
@@ -158,7 +164,7 @@ SELECT events FROM found
 
 
 async def test_the_cursor_is_locked_by_a_statement_of_its_own(
-    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, before: Before
 ) -> None:
     """1 D1 locks the cursor. 2 D2 looks: skipped. 3 W commits. 4 D1 takes its target, dispatches. 5 D2 looks: nothing."""
     first, second = await hands(), await hands()
@@ -169,7 +175,7 @@ async def test_the_cursor_is_locked_by_a_statement_of_its_own(
         skipped.append(asyncio.run_coroutine_threadsafe(second.look(), loop).result(5))
         conn.execute(EMIT, ["1"])
 
-    with before(monkeypatch, "dispatch.open_window", meanwhile):
+    with before(WINDOW, meanwhile):
         assert (await first.look()).events == 1
     assert skipped[0].skipped
     assert (await second.look()).events == 0
@@ -177,7 +183,7 @@ async def test_the_cursor_is_locked_by_a_statement_of_its_own(
 
 
 async def test_mutant_with_lock_and_window_in_one_statement_goes_back(
-    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect, before: Before
 ) -> None:
     """1 D1 locks the cursor. 2 The mutant's statement takes its snapshot, waits. 3 W commits. 4 D1 dispatches. 5 The mutant moves
     the cursor to its older snapshot. 6 D1 looks: the event comes again."""
@@ -189,10 +195,22 @@ async def test_mutant_with_lock_and_window_in_one_statement_goes_back(
         eventually(lambda: waits_for_lock(conn, mutant))
         conn.execute(EMIT, ["1"])
 
-    with before(monkeypatch, "dispatch.open_window", meanwhile):
+    with before(WINDOW, meanwhile):
         assert (await first.look()).events == 1
     await asyncio.to_thread(thread.join)
     assert (await first.look()).events == 1, "the mutant has put the cursor back"
+
+
+async def test_a_look_is_read_committed_whatever_the_databases_default_is(
+    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect
+) -> None:
+    """In any other isolation its statements would share a snapshot: it refuses, and a relay's session never has another."""
+    conn.execute(EMIT, ["1"])
+    conn.execute(f"ALTER DATABASE {one(conn, 'SELECT current_database()')} SET default_transaction_isolation = 'repeatable read'")
+    other = connect()
+    with pytest.raises(psycopg.errors.RaiseException, match="needs read committed"):
+        other.execute("SELECT * FROM rowhook.look(1, 1, false, 1, 1, 1, 1, '{}', '{}')")
+    assert (await (await hands()).look()).events == 1
 
 
 async def test_two_dispatchers_at_once_dispatch_every_event_exactly_once(
@@ -241,27 +259,31 @@ def _write(connection: Connection, seed: int) -> None:
 
 # --- 2: target first, read later -----------------------------------------------------------------------------
 
-MOVE_TO_NOW = ("seen = coalesce(%(seen)s::pg_snapshot, seen)",
-               "seen = CASE WHEN %(seen)s::text IS NULL THEN seen ELSE pg_current_snapshot() END")  # fmt: skip
+# The target is not what it was when the window was opened: by the statement that reads, or by one after it.
+MOVES_TO_NOW = {
+    READ: ("THEN _cursor.target ELSE _cursor.seen END", "THEN pg_current_snapshot() ELSE _cursor.seen END"),
+    END: (END, "UPDATE rowhook.cursor AS c SET seen = pg_current_snapshot();\n" + END),
+}
 
 
 @pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
-@pytest.mark.parametrize("step", ["dispatch.dispatch", "dispatch.move"])
+@pytest.mark.parametrize("step", [READ, END], ids=["read", "end"])
 async def test_the_target_is_taken_before_the_window_is_read(
     hands: Callable[..., Awaitable[Hand]],
     hook: Hook,
     conn: Connection,
-    monkeypatch: pytest.MonkeyPatch,
-    mutate_query: MutateQuery,
+    before: Before,
+    mutate_function: MutateFunction,
     step: str,
     mutant: bool,
 ) -> None:
-    """1 W commits an event. 2 D takes its target. 3 W commits another, before D reads or moves. 4 D looks again: there it is."""
+    """1 W commits an event. 2 D takes its target. 3 Another commits, before D reads or commits. 4 D looks again: it is there."""
     if mutant:
-        mutate_query("dispatch.move", MOVE_TO_NOW)
+        mutate_function("rowhook.look", MOVES_TO_NOW[step])
     hand = await hands()
     conn.execute(EMIT, ["1"])
-    with before(monkeypatch, step, lambda: conn.execute(EMIT, ["2"])):
+    where = MOVES_TO_NOW[step][1] if mutant and step == END else step
+    with before(where, lambda: conn.execute(EMIT, ["2"])):
         first = await hand.look_all(chunk=5)
     everything = first + await hand.look_all()
     assert len(everything) == (1 if mutant else 2)
@@ -324,7 +346,7 @@ async def _blocks(hand: Hand, conn: Connection, work: Callable[[], Awaitable[obj
 
 @pytest.mark.parametrize("analysed", [False, True], ids=["never analysed", "analysed"])
 async def test_an_old_writer_with_100_000_events_after_it_does_not_make_every_look_read_them(
-    hands: Callable[..., Awaitable[Hand]], conn: Connection, connect: Connect, mutate_query: MutateQuery, analysed: bool
+    hands: Callable[..., Awaitable[Hand]], conn: Connection, connect: Connect, mutate_function: MutateFunction, analysed: bool
 ) -> None:
     """1 W1 inserts event 1, stays open. 2 100,000 events commit in 100 transactions; D dispatches them. 3 W2 commits one more."""
     for slot in range(10):
@@ -354,14 +376,13 @@ async def test_an_old_writer_with_100_000_events_after_it_does_not_make_every_lo
     while (await hand.look(5000)).events:
         pass
     conn.execute(EMIT, ["4"])
-    for name, seen in SEEN.items():
-        since_xmin = f"e.xid >= pg_snapshot_xmin({seen}) AND NOT pg_visible_in_snapshot(e.xid, {seen})"
-        mutate_query(name, (f"e.xid >= pg_snapshot_xmax({seen})", since_xmin))
+    since_xmin = "e.xid >= pg_snapshot_xmin(_cursor.seen) AND NOT pg_visible_in_snapshot(e.xid, _cursor.seen)"
+    mutate_function("rowhook.look", ("e.xid >= pg_snapshot_xmax(_cursor.seen)", since_xmin))
     assert await _blocks(hand, conn, look_once) > LOOK_BOUND, "the mutant reads from the oldest transaction on"
 
 
 async def test_mutant_that_asks_for_the_lowest_id_by_the_primary_key_reads_all_events_ever(
-    hands: Callable[..., Awaitable[Hand]], conn: Connection, mutate_query: MutateQuery
+    hands: Callable[..., Awaitable[Hand]], conn: Connection, mutate_function: MutateFunction
 ) -> None:
     hand = await hands()
     conn.execute("INSERT INTO rowhook.event (op, type, data) SELECT 'emit', 'a.b', '1' FROM generate_series(1, 100000)")
@@ -370,7 +391,7 @@ async def test_mutant_that_asks_for_the_lowest_id_by_the_primary_key_reads_all_e
     conn.execute(EMIT, ["1"])
     assert await _blocks(hand, conn, hand.look) < LOOK_BOUND
     conn.execute(EMIT, ["2"])
-    mutate_query("dispatch.open_window", ("min(e.id + 0)", "min(e.id)"))
+    mutate_function("rowhook.look", ("min(e.id + 0)", "min(e.id)"))
     assert await _blocks(hand, conn, hand.look) > LOOK_BOUND
 
 
@@ -378,9 +399,9 @@ async def test_mutant_that_asks_for_the_lowest_id_by_the_primary_key_reads_all_e
 
 
 async def test_a_copy_of_20_000_rows_is_cut_into_chunks_in_id_order_and_a_crash_between_them_loses_nothing(
-    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, user_id: int, monkeypatch: pytest.MonkeyPatch
+    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, user_id: int, before: Before
 ) -> None:
-    """1 COPY commits. 2 D1 dispatches three chunks. 3 Its session is ended within the fourth. 4 D2 goes on."""
+    """1 COPY commits. 2 D1 dispatches three chunks. 3 Its session is ended before the fourth commits. 4 D2 goes on."""
     with conn.cursor().copy("COPY expenses (user_id, amount) FROM STDIN") as copy:
         for n in range(20_000):
             copy.write_row((user_id, n))
@@ -395,7 +416,7 @@ async def test_a_copy_of_20_000_rows_is_cut_into_chunks_in_id_order_and_a_crash_
     def crash() -> None:
         conn.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
-    with before(monkeypatch, "dispatch.move", crash), pytest.raises(DatabaseLost):
+    with before(END, crash), pytest.raises(DatabaseLost):
         await first.look()
     looks = 0
     while (look := await second.look()).events:

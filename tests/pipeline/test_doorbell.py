@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import pytest
 
 import relay.doorbell
-from relay.database import Session, Statement
+from relay.database import Session
 from relay.dispatch import Dispatcher
 from relay.doorbell import Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseLost
@@ -295,7 +296,7 @@ async def test_mutants_of_the_holders_query_are_kept_awake(
 def armers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """(what, session) of each arming, disarming and LISTEN of relays in this process."""
     done: list[tuple[str, str]] = []
-    real, really_together = Session.rows, Session._together
+    real, really_look = Session.rows, Session.tuples
     run = Listener.run
 
     async def rows(self: Session, name: str, params: object = None) -> object:
@@ -303,16 +304,17 @@ def armers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
             done.append((name, self.name))
         return await real(self, name, params)  # type: ignore[arg-type]
 
-    async def together(self: Session, connection: object, *statements: Statement) -> object:
-        done.extend((name, self.name) for name, _ in statements if name == "doorbell.disarm")
-        return await really_together(self, connection, *statements)  # type: ignore[arg-type]
+    async def tuples(self: Session, name: str, params: Any = None) -> object:
+        if name == "dispatch.look" and params["disarm"]:
+            done.append(("doorbell.disarm", self.name))
+        return await really_look(self, name, params)
 
     async def listen(self: Listener) -> None:
         done.append(("listen", self._session.name))
         await run(self)
 
     monkeypatch.setattr(Session, "rows", rows)
-    monkeypatch.setattr(Session, "_together", together)
+    monkeypatch.setattr(Session, "tuples", tuples)
     monkeypatch.setattr(Listener, "run", listen)
     return done
 

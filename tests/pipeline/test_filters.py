@@ -12,7 +12,7 @@ from relay.dispatch import Dispatcher
 from relay.model import Room
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook
-from tests.pipeline.conftest import AddHook, Hook, MutateQuery, amounts, attempts_of, one, run_text, spend, states
+from tests.pipeline.conftest import AddHook, Hook, MutateFunction, amounts, attempts_of, one, run_text, spend, states
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Received, Receiver
 
@@ -138,10 +138,10 @@ async def test_what_is_for_one_endpoint_and_tells_of_no_row_goes_there_unasked(
 
 
 async def test_filters_that_take_too_long_get_fewer_events_at_once_and_fail_by_themselves(
-    add_hook: AddHook, conn: Connection, dsn: str, instance: Callable[[], int], mutate_query: MutateQuery
+    add_hook: AddHook, conn: Connection, dsn: str, instance: Callable[[], int], mutate_function: MutateFunction
 ) -> None:
     """The bound, as if it were always reached: events come one by one then, and only endpoints with filters are harmed."""
-    mutate_query("dispatch.dispatch", ("interval '4 s'", "interval '-1 s'"))
+    mutate_function("rowhook.look", ("interval '4 s'", "interval '-1 s'"))
     slow, other = add_hook("http://127.0.0.1:9/", filter="$.data.n > 0"), add_hook("http://127.0.0.1:9/")
     for _ in range(20):
         emit(conn)

@@ -29,6 +29,7 @@ from tests.pipeline.conftest import (
     AddHook,
     Gate,
     Hook,
+    MutateFunction,
     MutateQuery,
     amounts,
     asleep,
@@ -52,6 +53,12 @@ BURY = {"instances": [1001]}
 @pytest.fixture
 def hook(add_hook: AddHook, conn: Connection) -> Hook:
     return add_hook("http://127.0.0.1:9/hook", connection=conn)
+
+
+def look(connection: Connection) -> list[dict[str, Any]]:
+    """One look of instance 1001."""
+    system = one(connection, "SELECT system_identifier FROM rowhook.cursor")
+    return run(connection, "dispatch.look", {**NOTHING_BUSY, "instance": 1001, "system": system, "disarm": False, "chunk": 100})
 
 
 # --- 4: frozen relays ----------------------------------------------------------------------------------------
@@ -191,6 +198,7 @@ def test_burying_waits_for_leases_that_are_being_made(
     instance: Callable[[], int],
     hook: Hook,
     delivery: Callable[..., Delivery],
+    mutate_function: MutateFunction,
     stage: str,
     mutant: bool,
 ) -> None:
@@ -207,12 +215,10 @@ def test_burying_waits_for_leases_that_are_being_made(
         rows = run_text(leasing, statement("claim.claim", *without), {**NOTHING_BUSY, "instance": 1001})
         assert rows[0]["id"]
     else:
-        run_text(leasing, statement("dispatch.live", *without), {"instance": 1001})
-        leasing.execute(
-            "INSERT INTO rowhook.delivery (event_id, event_slot, endpoint_id, state, instance_id, attempts, leased_at)"
-            " VALUES (1, 1, %s, 'leased', 1001, 1, now())",
-            [hook.id],
-        )
+        conn.execute("SELECT rowhook.emit('a.b', '1')")
+        if mutant:
+            mutate_function("rowhook.look", *without)
+        assert look(leasing)[0]["id"]
     freed: list[int] = []
 
     def take_over() -> None:
@@ -236,14 +242,19 @@ def test_burying_waits_for_leases_that_are_being_made(
 
 
 @pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
-@pytest.mark.parametrize("name", ["claim.claim", "dispatch.live"])
+@pytest.mark.parametrize("stage", ["claim", "dispatch"])
 def test_a_beat_does_not_wait_for_leases_that_are_being_made(
-    conn: Connection, connect: Connect, instance: Callable[[], int], name: str, mutant: bool
+    conn: Connection, connect: Connect, instance: Callable[[], int], mutate_function: MutateFunction, stage: str, mutant: bool
 ) -> None:
     """1 A leases deliveries, which takes its time. 2 A beats. The mutant holds FOR SHARE: it would be taken for frozen."""
     leasing, beating = connect(autocommit=False), connect()
-    parameters = {**NOTHING_BUSY, "instance": instance()} if name == "claim.claim" else {"instance": instance()}
-    run_text(leasing, statement(name, *([("FOR KEY SHARE", "FOR SHARE")] if mutant else [])), parameters)
+    instance()
+    shares = [("FOR KEY SHARE", "FOR SHARE")] if mutant else []
+    if stage == "claim":
+        run_text(leasing, statement("claim.claim", *shares), {**NOTHING_BUSY, "instance": 1001})
+    else:
+        mutate_function("rowhook.look", *shares)
+        look(leasing)
     beating.execute("SET lock_timeout = '200ms'")
     beat = {"instance": 1001, "role": 1, "frozen_after": "7s"}
     if mutant:
@@ -262,7 +273,8 @@ def test_a_relay_that_was_declared_dead_leases_nothing_more(
     run(conn, "claim.reclaim", RECLAIM)
     rows = run(conn, "claim.claim", {**NOTHING_BUSY, "instance": 1001})
     assert [(row["live"], row["id"]) for row in rows] == [(False, None)]
-    assert run(conn, "dispatch.live", {"instance": 1001}) == []
+    conn.execute("SELECT rowhook.emit('a.b', '1')")
+    assert [(row["refusal"], row["id"]) for row in look(conn)] == [("dead", None)]
     assert states(conn) == {"pending": 1}
 
 

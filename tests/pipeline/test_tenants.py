@@ -27,7 +27,7 @@ from relay.dispatch import Dispatcher
 from relay.errors import UserMistake
 from relay.refusals import refusals
 from tests.conftest import Connection
-from tests.pipeline.conftest import MutateQuery, one
+from tests.pipeline.conftest import MutateFunction, MutateQuery, one
 from tests.pipeline.relays import eventually
 from tests.pipeline.test_cursor import ROOMY
 
@@ -199,11 +199,18 @@ def test_an_endpoint_with_a_tenant_never_gets_another_tenants_event(examine: Cal
     examine()
 
 
-@pytest.mark.parametrize("query", ["dispatch.dispatch", "dispatch.reseed"])
-def test_mutant__dispatch_that_forgets_the_tenant_is_found_out(
-    examine: Callable[..., None], mutate_query: MutateQuery, query: str
+def test_mutant__a_look_that_forgets_the_tenant_is_found_out(
+    examine: Callable[..., None], mutate_function: MutateFunction
 ) -> None:
-    mutate_query(query, ("(w.tenant IS NULL OR w.tenant = c.tenant) AND " if query == "dispatch.dispatch" else OF_RESEED, ""))
+    mutate_function("rowhook.look", ("(w.tenant IS NULL OR w.tenant = c.tenant) AND ", ""))
+    with pytest.raises(AssertionError, match="theirs"):
+        examine()
+
+
+def test_mutant__a_beginning_anew_that_forgets_the_tenant_is_found_out(
+    examine: Callable[..., None], mutate_query: MutateQuery
+) -> None:
+    mutate_query("dispatch.reseed", (OF_RESEED, ""))
     with pytest.raises(AssertionError, match="theirs"):
         examine()
 

@@ -33,21 +33,21 @@ class Mutant:
     tests: tuple[str, ...]
 
 
-DISPATCH, CURSOR = "relay/queries/dispatch.sql", "tests/pipeline/test_cursor.py"
+LOOK, CURSOR = "sql/0025-look.sql", "tests/pipeline/test_cursor.py"
 
 MUTANTS = (
     Mutant(
         "cursor by max id",
         (
             (
-                DISPATCH,
-                "WHERE e.xid = x.xid AND e.id > %(position)s AND pg_visible",
-                "WHERE false AND e.xid = x.xid AND e.id > %(position)s AND pg_visible",
+                LOOK,
+                "WHERE e.xid = x.xid AND e.id > _cursor.position AND pg_visible",
+                "WHERE false AND e.xid = x.xid AND e.id > _cursor.position AND pg_visible",
             ),
             (
-                DISPATCH,
-                "       AND e.xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) AND e.xid < pg_snapshot_xmax(%(target)s",
-                "       AND e.id > (SELECT c.highest_id FROM rowhook.cursor AS c) AND e.xid < pg_snapshot_xmax(%(target)s",
+                LOOK,
+                "           AND e.xid >= pg_snapshot_xmax(_cursor.seen) AND e.xid < pg_snapshot_xmax(_cursor.target)",
+                "           AND e.id > _cursor.highest_id AND e.xid < pg_snapshot_xmax(_cursor.target)",
             ),
         ),
         (f"{CURSOR}::test_an_event_that_commits_after_a_later_id_is_dispatched", "tests/pipeline/test_exactness.py"),

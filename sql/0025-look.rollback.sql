@@ -1,0 +1,1 @@
+DROP FUNCTION rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[]);
