@@ -144,8 +144,8 @@ def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
     connect: Connect,
     user_id: int,
 ) -> None:
-    """1 A's look waits for a table's lock, the cursor's row in its hands. 2 A is stopped. 3 The lock is free: A's transaction is
-    idle and is ended. 4 B becomes the dispatcher and delivers the event."""
+    """1 A's look waits for a table's lock, the cursor's row in its hands. 2 A is stopped. 3 The lock is free: the look ends without
+    A, as its commit is part of it, and the cursor is nobody's. 4 B ends A's backends, and delivers the event that it leased."""
     add_hook(receiver.url())
     frozen = processes().start()
     eventually(lambda: asleep(conn))
@@ -159,7 +159,9 @@ def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
     eventually(lambda: one(conn, waiting.replace("%%", "%")) == 1)
     frozen.freeze()
     blocker.rollback()
-    receiver.wait_for(1, timeout=4)
+    eventually(lambda: states(conn) == {"leased": 1}, timeout=4, what="the look has committed")
+    conn.execute("SELECT FROM rowhook.cursor FOR UPDATE NOWAIT")
+    receiver.wait_for(1, timeout=FROZEN_AFTER + 6)
     frozen.thaw()
     eventually(lambda: states(conn) == {"delivered": 1})
     assert len(receiver.requests) == 1
