@@ -187,19 +187,19 @@ def fill(connection: Connection) -> None:
 def test_a_session_killed_by_idle_in_transaction_session_timeout(
     processes: Callable[..., RelayProcess], receiver: Receiver, add_hook: AddHook, conn: Connection, connect: Connect
 ) -> None:
-    """1 A's look waits for a table's lock. 2 A is stopped. 3 The lock is free: A's transaction idles and is ended after a second.
-    4 A goes on."""
-    add_hook(receiver.url())
+    """1 A claims for an endpoint with a rate, and waits within that transaction for a table's lock. 2 A is stopped. 3 The lock is
+    free: A's transaction idles and is ended after a second. 4 A goes on. (A look is one statement, and has no time to idle.)"""
+    add_hook(receiver.url(), rate="10/s")
     running = processes().start()
     eventually(lambda: asleep(conn))
     blocker = connect(autocommit=False)
-    blocker.execute("LOCK TABLE rowhook.endpoint IN ACCESS EXCLUSIVE MODE")
+    blocker.execute("LOCK TABLE rowhook.rate_clock IN SHARE MODE")
     emit(conn)
-    dispatching = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook dispatch %'"
-    eventually(lambda: one(conn, f"{dispatching} AND wait_event_type = 'Lock'") == 1)  # a beat may wait for it too
+    claiming = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rowhook claim %'"
+    eventually(lambda: one(conn, f"{claiming} AND wait_event_type = 'Lock'") == 1)
     running.freeze()
     blocker.rollback()
-    eventually(lambda: one(conn, dispatching) == 0, what="the server ends it")
+    eventually(lambda: one(conn, claiming) == 0, what="the server ends it")
     running.thaw()
     receiver.wait_for(1)
     eventually(lambda: states(conn) == {"delivered": 1})
