@@ -283,13 +283,17 @@ async def notifications(connection: psycopg.AsyncConnection[Any], timeout: float
     """Those that come within ``timeout`` seconds; raises psycopg.Error when the connection ends.
 
     psycopg's own waiting wakes ten times a second for each session, nine tenths of an idle relay's CPU; this sleeps until the
-    socket has something to say.
+    socket has something to say, and then asks libpq alone, which takes a tenth of the time.
     """
+    async for note in connection.notifies(timeout=0):  # what came with the answers of other statements
+        yield note
+    libpq = connection.pgconn
     try:
         async with asyncio.timeout(timeout):
             while True:
-                async for note in connection.notifies(timeout=0):
-                    yield note
+                libpq.consume_input()
+                while (told := libpq.notifies()) is not None:
+                    yield psycopg.Notify(told.relname.decode(), told.extra.decode(), told.be_pid)
                 await _readable(connection.fileno())
     except TimeoutError:
         return

@@ -30,6 +30,7 @@ NEVER = float("-inf")
 CHECK_EVERY = CHECK_WITHIN = 5.0  # a listener that went deaf is found before the next renewal would find what it missed
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # while writers in flight may not have seen the flag
 FEW = 1  # event of a look: while it finds no more, ringing costs writers less than it saves
+SOME = 4  # the same, as long as no writer waits for another's ring
 IDLE_POLL, LONGEST_POLL = 0.002, 0.5  # where there is no bell (two-phase commit)
 
 
@@ -136,6 +137,10 @@ class Doorbell:
         """Clears the bell. ``found`` is what the last look came to: after much, whether the next one is to disarm it."""
         self.bell.clear()
         return found > FEW and self._give_up()
+
+    async def suffices(self, found: int) -> bool:
+        """Whether to go on relying on it after a look that found so many; not where writers wait for each other to ring."""
+        return found <= FEW or (found <= SOME and not (await self._session.row("doorbell.queue"))["waits"])
 
     async def holders(self) -> frozenset[str]:
         """Virtual transactions that hold a writer's lock on rowhook.event now."""

@@ -21,7 +21,7 @@ from relay.config import Settings
 from relay.database import Session
 from relay.directory import Directory
 from relay.dispatch import Dispatcher, Look
-from relay.doorbell import FEW, Bell, Doorbell, Listener
+from relay.doorbell import SOME, Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseBusy, LeaseLost, RoleLost
 from relay.flight import Flight
 from relay.lease import BEAT_EVERY, Lease, tag
@@ -38,6 +38,7 @@ MOST_EVENTS = 1000  # a chunk: one short transaction
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LIMITED_EVERY = 0.05  # between looks at endpoints with a rate, whose next requests may be due
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
+CALM = 10  # looks in a row that find some events at the most: then let writers ring, who are heard of at once
 # Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
 STUCK_AFTER, CROWDED_AFTER = 0.1, 0.25
 # Seconds between claims of more for endpoints that are doubted; retries after the usual 2 s fall on the same moments.
@@ -243,7 +244,7 @@ class Tenure:
     async def _dispatch_all(self) -> None:
         """Look until nothing is found, and a little longer; or until little is, where the next writer rings."""
         pauses = iter(LINGER)
-        found = 0
+        found = calm = 0
         while not self._stopping:
             room, chunk = await self._room_for_events()
             look = await self._dispatcher.look(room, chunk, disarm=self._doorbell.before_look(found))
@@ -252,11 +253,15 @@ class Tenure:
                 continue
             await self._take(look)
             found = look.events
+            calm = calm + 1 if found <= SOME else 0
             if found:
                 pauses = iter(LINGER)
-            if found < chunk and self._doorbell.is_relied_on and found <= FEW:
-                return
-            if found < chunk and not await self._linger(pauses):
+            if found >= chunk:
+                continue
+            if self._doorbell.is_relied_on:
+                if await self._doorbell.suffices(found):
+                    return
+            elif calm > CALM or not await self._linger(pauses):
                 return
 
     async def _linger(self, pauses: Iterator[float]) -> bool:
@@ -272,6 +277,11 @@ class Tenure:
             self._fanout += 0.2 * ((len(look.leased) + look.parked) / look.events - self._fanout)
             self._bytes_of_event += 0.2 * (look.size / look.events - self._bytes_of_event)
         await self._offer(look.leased, self._dispatch_session)
+        if (
+            look.leased
+        ):  # requests are composed in one turn of the loop, written in the next; only then the next statement is made
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         if look.parked:
             if not look.events:  # the cursor began anew
                 self._parked_for = None
@@ -381,19 +391,24 @@ class Tenure:
         without room, more: the rest is parked.
         """
         await self._wait_for_room()
-        try:
-            async with asyncio.timeout(CROWDED_AFTER):
-                while self._rooms.is_crowded():
-                    self._freed.clear()
-                    async with asyncio.timeout(STUCK_AFTER):
-                        await self._freed.wait()
-        except TimeoutError:
+        if self._rooms.is_crowded() and not await self._becomes_less_crowded():
             return self._rooms.room(), MOST_EVENTS
         room = self._rooms.room()
         widest = self._rooms.widest(room) or MOST_EVENTS
         by_size = room.size / max(1.0, self._bytes_of_event)
         fits = min(room.capacity / max(1.0, self._fanout), widest, by_size)
         return room, max(1, int(min(MOST_EVENTS, fits * (1 + self._peers))))
+
+    async def _becomes_less_crowded(self) -> bool:
+        """Whether it does before long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CROWDED_AFTER):
+                while self._rooms.is_crowded():
+                    self._freed.clear()
+                    async with asyncio.timeout(STUCK_AFTER):
+                        await self._freed.wait()
+                return True
+        return False
 
     def wind_up(self) -> None:
         """Take no new work; the loops end at their next step."""

@@ -14,6 +14,11 @@ SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') AS holders
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND l.pid IS DISTINCT FROM pg_backend_pid()
 
+-- name: queue
+-- Whether a commit waits for another's NOTIFY, which holds a lock of the whole cluster from before its flush until after it.
+SELECT EXISTS (SELECT FROM pg_locks AS l
+                WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.objid = 0 AND NOT l.granted) AS waits
+
 -- name: probe
 -- Rings through a real trigger, as a writer does.
 UPDATE rowhook.probe SET rung_at = clock_timestamp()
