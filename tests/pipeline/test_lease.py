@@ -144,8 +144,8 @@ def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
     connect: Connect,
     user_id: int,
 ) -> None:
-    """1 A's look waits for a table's lock, the cursor's row in its hands. 2 A is stopped. 3 The lock is free: the look ends without
-    A, as its commit is part of it, and the cursor is nobody's. 4 B ends A's backends, and delivers the event that it leased."""
+    """1 A's look waits for a table's lock, the cursor's row in its hands. 2 A is stopped. 3 The lock is free: the look ends
+    without A, as its commit is part of it, and the cursor is nobody's. 4 B ends A's backends, and delivers what A leased."""
     add_hook(receiver.url())
     frozen = processes().start()
     eventually(lambda: asleep(conn))
