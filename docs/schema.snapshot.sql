@@ -452,10 +452,9 @@ CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::t
     AS $$
 #variable_conflict use_column
 DECLARE
-    _was     rowhook.capture;
-    _plan    rowhook.capture;
-    _cast    record;
-    _virtual name;
+    _was  rowhook.capture;
+    _plan rowhook.capture;
+    _cast record;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
@@ -472,17 +471,13 @@ BEGIN
                 USING HINT = 'If it can fail, so can writes to the table: on_error => ''record'' lets them go on';
         END LOOP;
     END IF;
-    FOR _virtual IN
-        SELECT a.attname FROM pg_attribute AS a
-         WHERE a.attrelid = _plan.table_name AND a.attgenerated = 'v'  -- from Postgres 18 on
-           AND a.attname = ANY (coalesce(rowhook.captured_columns(_plan), ARRAY[a.attname::text]))
-    LOOP
-        RAISE WARNING 'column "%" is a virtual generated column: it is null in events', _virtual
-            USING HINT = 'Postgres computes it when it is read, after triggers have run: exclude it, or make it STORED';
-    END LOOP;
     IF _plan.mode = 'row' THEN
         RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
-            USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
+            USING DETAIL = 'It ' || array_to_string(rowhook.row_reasons(_plan.table_name, _plan.key), ', ');
+    END IF;
+    IF rowhook.heirs(_plan.table_name) IS NOT NULL THEN
+        RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name)
+            USING HINT = 'Capture those tables too';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
     PERFORM rowhook.revoke_enrichments(_was, _plan);
@@ -506,8 +501,8 @@ CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
         THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
                 rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
                 rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
-             || format(E'CREATE TRIGGER "!rowhook_row" AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
-                       upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
+             || format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
+                       rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
     || coalesce((SELECT string_agg(
             rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op))
@@ -518,8 +513,9 @@ CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
                               WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
           FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
          WHERE op = 'truncate' OR (c).mode = 'statement'), '')
-    || CASE WHEN (c).paused THEN coalesce((SELECT string_agg(format(E'ALTER TABLE %s DISABLE TRIGGER %s;\n', (c).table_name, t), '')
-          FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
+    || CASE WHEN (c).paused OR rowhook.subscribed((c).table_name) THEN coalesce((
+            SELECT string_agg(format(E'ALTER TABLE %s %s TRIGGER %s;\n', (c).table_name, CASE WHEN (c).paused THEN 'DISABLE' ELSE 'ENABLE ALWAYS' END, t), '')
+              FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
       FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
 $$;
 
@@ -533,7 +529,7 @@ CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean
     SELECT (SELECT count(*) FROM pg_trigger AS t
               JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'rowhook'::regnamespace
              WHERE t.tgrelid = (c).table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c))
-               AND (t.tgenabled = 'D') = (c).paused
+               AND CASE WHEN (c).paused THEN t.tgenabled = 'D' WHEN rowhook.subscribed((c).table_name) THEN t.tgenabled = 'A' ELSE t.tgenabled <> 'D' END
                AND pg_get_userbyid(p.proowner) = rowhook.capture_owner())
            = cardinality(rowhook.trigger_names(c))
        AND rowhook.grants_sql(c) = ''
@@ -545,17 +541,7 @@ CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- Rows without a key can't be paired; foreign tables have no transition tables, and a write through the parent of a partition
-    -- or inheriting table fires none of its statement triggers; a user's own AFTER ROW trigger that writes the same row would
-    -- make "updated" precede "created".
-    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f')
-                  OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
-                  OR EXISTS (SELECT FROM pg_trigger AS t
-                              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-                                AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0
-                                AND t.tgname <> '!rowhook_row')
-                THEN 'row' ELSE 'statement' END
-      FROM pg_class AS c WHERE c.oid = capture_mode.source
+    SELECT CASE WHEN rowhook.row_reasons(capture_mode.source, capture_mode.key) <> '{}' THEN 'row' ELSE 'statement' END
 $$;
 
 COMMENT ON FUNCTION rowhook.capture_mode(source regclass, key text[]) IS 'Statement triggers where they can work, row triggers elsewhere';
@@ -601,7 +587,7 @@ BEGIN
     _plan.key := coalesce(capture_plan.key, _was.key, ARRAY(
         SELECT a.attname::text FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
           JOIN pg_attribute AS a ON a.attnum = k.attnum
-         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid ORDER BY k.n));
+         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid AND k.n <= i.indnkeyatts ORDER BY k.n));
     _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
     _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
         SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
@@ -617,6 +603,7 @@ BEGIN
     PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
     PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
     PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    PERFORM rowhook.check_sight(_plan, _was);
     PERFORM rowhook.check_redact(_plan);
     PERFORM rowhook.check_enrich(_plan);
     IF _plan.max_size < 0 THEN
@@ -663,6 +650,28 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.capture_probe() IS 'Trigger function of rowhook.probe';
+
+CREATE FUNCTION rowhook.captured_above(source regclass) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT a.relid::regclass FROM pg_partition_ancestors(captured_above.source) WITH ORDINALITY AS a (relid, n)
+      JOIN rowhook.capture AS c ON c.table_name = a.relid AND c.events <> '{}'
+     WHERE a.relid <> captured_above.source ORDER BY a.n LIMIT 1
+$$;
+
+COMMENT ON FUNCTION rowhook.captured_above(source regclass) IS 'The captured table of which this is a partition';
+
+CREATE FUNCTION rowhook.captured_below(source regclass) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT t.relid FROM pg_partition_tree(captured_below.source) AS t
+      JOIN rowhook.capture AS c ON c.table_name = t.relid AND c.events <> '{}'
+     WHERE t.relid <> captured_below.source ORDER BY t.level, t.relid LIMIT 1
+$$;
+
+COMMENT ON FUNCTION rowhook.captured_below(source regclass) IS 'A partition of this table that is captured by itself';
 
 CREATE FUNCTION rowhook.captured_columns(c rowhook.capture) RETURNS text[]
     LANGUAGE sql STABLE
@@ -882,6 +891,39 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.check_rule(type text, op text) IS 'Refuse a rule''s type or operation';
 
+CREATE FUNCTION rowhook.check_sight(c rowhook.capture, was rowhook.capture) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _label text := rowhook.table_label(c.table_name);
+    _other text;
+BEGIN
+    SELECT a.attname INTO _other FROM pg_attribute AS a
+     WHERE a.attrelid = c.table_name AND a.attname = ANY (c.key || c.tenant) AND a.attgenerated = 'v' LIMIT 1;
+    IF FOUND THEN
+        PERFORM rowhook.refuse(format('column "%s" of table %s is a virtual generated column: it can be neither key nor tenant', _other, _label),
+                               'Name a column that is stored');
+    END IF;
+    -- Once it is captured this is no refusal any more, but a finding of doctor's: partitions are attached by whoever may.
+    IF c.events = '{}' OR was.events <> '{}' THEN
+        RETURN;
+    END IF;
+    _other := rowhook.table_label(rowhook.captured_above(c.table_name));
+    IF _other IS NOT NULL THEN
+        PERFORM rowhook.refuse(format('%s is a partition of %s, which is captured: its rows make events there', _label, _other),
+                               format('Capture either of them; first: rowhook uncapture %s', _other));
+    END IF;
+    _other := rowhook.table_label(rowhook.captured_below(c.table_name));
+    IF _other IS NOT NULL THEN
+        PERFORM rowhook.refuse(format('%s, a partition of %s, is captured by itself: its rows would make events twice', _other, _label),
+                               format('Capture either of them; first: rowhook uncapture %s', _other));
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.check_sight(c rowhook.capture, was rowhook.capture) IS 'Refuse what triggers would not see, or would see twice';
+
 CREATE FUNCTION rowhook.check_source(source regclass) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -896,13 +938,15 @@ BEGIN
     END IF;
     _label := rowhook.table_label(check_source.source);
     IF _class.relkind IN ('v', 'm') THEN
-        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads');
+        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads' || coalesce(': ' || rowhook.read_by(_class.oid), ''));
     ELSIF _class.relkind NOT IN ('r', 'p', 'f') THEN
         PERFORM rowhook.refuse(format('%s is not a table', _label), 'Name a table');
     ELSIF _class.relnamespace = 'rowhook'::regnamespace THEN
         PERFORM rowhook.refuse(format('%s belongs to Rowhook itself', _label), 'Its events would cause events without end; name a table of your own');
     ELSIF _class.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) OR _class.relpersistence = 't' THEN
         PERFORM rowhook.refuse(format('%s is a system or temporary table', _label), 'Name a table of your own');
+    ELSIF _class.relkind = 'f' AND pg_relation_is_updatable(_class.oid, false) & 28 = 0 THEN
+        PERFORM rowhook.refuse(format('%s is a foreign table that can only be read', _label), 'Its rows change elsewhere: capture them there');
     END IF;
 END
 $$;
@@ -959,6 +1003,20 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.check_verifiable(c rowhook.capture) IS 'Refuse a table that events can''t prove';
+
+CREATE FUNCTION rowhook.column_sql(source regclass, row_name text, col text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- The expression of a virtual column calls built-in functions only: Postgres refuses others. Its own casts don't show in it.
+    SELECT coalesce((SELECT format('(SELECT (%s)::%s FROM (SELECT %s.*) AS rowhook_virtual)', pg_get_expr(d.adbin, d.adrelid),
+                                   format_type(a.atttypid, a.atttypmod), column_sql.row_name)
+                       FROM pg_attribute AS a JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                      WHERE a.attrelid = column_sql.source AND a.attname = column_sql.col AND a.attgenerated = 'v'),
+                    format('%s.%I', column_sql.row_name, column_sql.col))
+$$;
+
+COMMENT ON FUNCTION rowhook.column_sql(source regclass, row_name text, col text) IS 'SQL expression of a column''s value as it is read';
 
 CREATE FUNCTION rowhook.columns_of(source regclass) RETURNS text[]
     LANGUAGE sql STABLE STRICT
@@ -1086,7 +1144,7 @@ CREATE FUNCTION rowhook.drop_ddl(c rowhook.capture) RETURNS text
     AS $_$
     SELECT coalesce((SELECT string_agg(format(E'DROP TRIGGER IF EXISTS %I ON %s;\n', t.tgname, (c).table_name), '' ORDER BY t.tgname)
                        FROM pg_trigger AS t WHERE t.tgrelid = (c).table_name AND t.tgparentid = 0
-                        AND t.tgname ~ '^!rowhook_(row|insert|update|delete|truncate)$'), '')
+                        AND t.tgname ~ '^!rowhook_(row(_[0-9]+)?|insert|update|delete|truncate)$'), '')
         || coalesce((SELECT string_agg(format(E'DROP FUNCTION rowhook.%I();\n', p.proname), '' ORDER BY p.proname)
                        FROM pg_proc AS p WHERE p.pronamespace = 'rowhook'::regnamespace
                         AND p.proname ~ format('^capture_%s_(row|insert|update|delete|truncate)$', (c).id)), '')
@@ -1340,7 +1398,7 @@ CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, ru
     -- What the session says of itself is looked for once a statement, all of it in one expression: it costs each write that says
     -- nothing half a microsecond.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
@@ -1362,11 +1420,12 @@ BEGIN
     END IF;%s
     RETURN NULL;
 END
-$sql$, CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
+$sql$, -- old and new are tables' names in rules; a virtual column's expression has no table's name before its columns
+       CASE WHEN function_sql.rules = '' AND NOT rowhook.needs_names((c).table_name) THEN '' ELSE E'\n#variable_conflict use_column' END,
        CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
        rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
-       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
+       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name), rowhook.settings_sql(c))
 $_$;
 
 COMMENT ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) IS 'CREATE FUNCTION of a trigger function';
@@ -1550,17 +1609,18 @@ $$;
 
 COMMENT ON FUNCTION rowhook.grants_sql(c rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
 
-CREATE FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE
+CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- Nothing is nearer than the row itself, which is also called new: so a column may have any name. The predicate ends with its line,
-    -- since it may end in a comment.
-    SELECT CASE WHEN (c).predicate IS NOT NULL
-                THEN format(E'EXISTS (SELECT FROM (SELECT %s.*) AS new WHERE (%s\n     ))', holds_sql.row_name, (c).predicate) END
+    WITH RECURSIVE heir (oid) AS (
+        SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent AND c.relkind <> 'p' WHERE i.inhparent = heirs.source
+        UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN heir AS h ON h.oid = i.inhparent)
+    SELECT string_agg(rowhook.table_label(h.oid), ', ' ORDER BY h.oid) FROM heir AS h
+     WHERE NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = h.oid)
 $$;
 
-COMMENT ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) IS 'SQL expression of whether a row is one that is captured; null: all are';
+COMMENT ON FUNCTION rowhook.heirs(source regclass) IS 'Tables that inherit from this one and are not captured';
 
 CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text
     LANGUAGE sql STABLE
@@ -1987,6 +2047,19 @@ $$;
 
 COMMENT ON FUNCTION rowhook.mark_horizon_of_deleted() IS 'Trigger function of rowhook.event and its slots: remember what a DELETE removes; a move is none';
 
+CREATE FUNCTION rowhook.needs_names(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Triggers don't see what a virtual generated column (from Postgres 18 on) is when it is read; and they see a row of a partition
+    -- as that has its columns in order.
+    SELECT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = needs_names.source AND a.attgenerated = 'v' AND NOT a.attisdropped)
+        OR EXISTS (SELECT FROM pg_partition_tree(needs_names.source) AS t
+                    WHERE t.isleaf AND t.relid <> needs_names.source AND rowhook.columns_of(t.relid) <> rowhook.columns_of(needs_names.source))
+$$;
+
+COMMENT ON FUNCTION rowhook.needs_names(source regclass) IS 'Whether the whole row, as a trigger sees it, is another than the table''s';
+
 CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2051,12 +2124,12 @@ CREATE FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text
     AS $$
     -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
     -- ".*" is the whole row even where a column has the row's name.
-    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL
+    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL AND NOT rowhook.needs_names((c).table_name)
                 THEN format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole)
                 ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)', concat_ws(', ',
                     (SELECT string_agg(CASE WHEN (c).redact ? u.col
-                                THEN rowhook.redacted_sql(format('%s.%I::text', payload_sql.row_name, u.col), (c).redact ->> u.col) || format(' AS %I', u.col)
-                                ELSE format('%s.%I', payload_sql.row_name, u.col) END, ', ' ORDER BY u.n)
+                                THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
+                                ELSE rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
                        FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
                     (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
                                               e.far_column, e.far, e.far_key, payload_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
@@ -2172,6 +2245,19 @@ END;
 
 COMMENT ON FUNCTION rowhook.rate_gap(rate text) IS 'The time from one request to the next';
 
+CREATE FUNCTION rowhook.read_by(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT string_agg(DISTINCT rowhook.table_label(t.oid), ', ')
+      FROM pg_rewrite AS r
+      JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+      JOIN pg_class AS t ON t.oid = d.refobjid AND t.relkind IN ('r', 'p', 'f') AND t.relnamespace <> 'pg_catalog'::regnamespace
+     WHERE r.ev_class = read_by.source
+$$;
+
+COMMENT ON FUNCTION rowhook.read_by(source regclass) IS 'The tables that a view reads';
+
 CREATE FUNCTION rowhook.readable(odd json) RETURNS json
     LANGUAGE sql IMMUTABLE STRICT
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2252,6 +2338,40 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.ring() IS 'Wake the dispatcher, if it asked for it; call after the events were inserted';
+
+CREATE FUNCTION rowhook.row_reasons(source regclass, key text[]) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Rows without a key can't be paired; foreign tables have no transition tables; a write through the parent of a partition or of
+    -- an inheriting table fires none of its statement triggers, and those of the parent would tell of rows that are not its own; a
+    -- user's own AFTER ROW trigger that writes the same row would make "updated" precede "created".
+    SELECT array_remove(ARRAY[
+        CASE WHEN cardinality(row_reasons.key) = 0 THEN 'has no key' END,
+        CASE WHEN c.relkind = 'p' THEN 'is partitioned' END,
+        CASE WHEN c.relkind = 'f' THEN 'is a foreign table' END,
+        CASE WHEN c.relispartition THEN 'is a partition'
+             WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid) THEN 'inherits from another table' END,
+        CASE WHEN c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid) THEN 'has tables that inherit from it' END,
+        (SELECT format('has an AFTER ROW trigger of its own (%s)', min(t.tgname)) FROM pg_trigger AS t
+          WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+            AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0 AND t.tgname !~ '^!rowhook_row' HAVING count(*) > 0),
+        CASE WHEN rowhook.subscribed(c.oid) THEN 'is written to by a subscription' END], NULL)
+      FROM pg_class AS c WHERE c.oid = row_reasons.source
+$$;
+
+COMMENT ON FUNCTION rowhook.row_reasons(source regclass, key text[]) IS 'Why a table can only be captured row by row: what "it" is or has; none: statement triggers can work';
+
+CREATE FUNCTION rowhook.row_trigger(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Partitions get the trigger of their table, also when they are attached: not if they had one of that name themselves.
+    SELECT '!rowhook_row' || CASE WHEN EXISTS (SELECT FROM pg_class AS r WHERE r.oid = (c).table_name AND r.relkind = 'p')
+                                  THEN '_' || (c).id ELSE '' END
+$$;
+
+COMMENT ON FUNCTION rowhook.row_trigger(c rowhook.capture) IS 'Name of a capture''s row trigger';
 
 CREATE FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text DEFAULT NULL::text, tenant text DEFAULT NULL::text) RETURNS text
     LANGUAGE plpgsql
@@ -2457,6 +2577,41 @@ $$;
 
 COMMENT ON FUNCTION rowhook.set_up_roles() IS 'Make the roles that are missing, grant what they are for, give them the trigger functions; any time again';
 
+CREATE FUNCTION rowhook.settings_sql(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- The same value is to give the same text, and the same row key, whoever writes: where a setting of the session makes it another,
+    -- the function has its own. JSON's dates are ISO in any case and a timestamptz says its zone, but not as text, as in a key or in
+    -- a range. It looks into arrays, domains, composite types and ranges; what types of others depend on it can't know, but of
+    -- floats that many are made of them. Each such setting costs a write half a microsecond, so that it is not for all tables.
+    WITH RECURSIVE used (type, as_text) AS (
+        (SELECT a.atttypid, coalesce(a.attname = ANY ((c).key || (c).tenant), false) OR coalesce((c).redact ? a.attname, false)
+           FROM pg_attribute AS a WHERE a.attrelid = (c).table_name AND a.attnum > 0 AND NOT a.attisdropped)
+        UNION
+        SELECT i.type, u.as_text OR i.as_text
+          FROM used AS u JOIN pg_type AS t ON t.oid = u.type,
+               LATERAL (SELECT t.typelem, false UNION ALL SELECT t.typbasetype, false
+                        UNION ALL SELECT a.atttypid, false FROM pg_attribute AS a
+                                   WHERE t.typrelid <> 0 AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+                        UNION ALL SELECT r.rngsubtype, true FROM pg_range AS r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)) AS i (type, as_text)
+         WHERE i.type <> 0
+    ), leaf AS (
+        SELECT u.type, u.as_text, t.typtype = 'b' AND t.typcategory = 'U' AND t.typnamespace <> 'pg_catalog'::regnamespace AS unknown
+          FROM (SELECT * FROM used
+                UNION SELECT a.atttypid, false FROM rowhook.enrichments(c) AS e JOIN pg_attribute AS a ON a.attrelid = e.far AND a.attname = e.far_column) AS u
+          JOIN pg_type AS t ON t.oid = u.type
+    )
+    SELECT coalesce(string_agg(format(E'\nSET %s = %L', s.name, s.value), '' ORDER BY s.n), '')
+      FROM (VALUES (1, 'timezone', 'UTC', '{timestamptz}'::regtype[], true), (2, 'datestyle', 'ISO, MDY', '{date,timestamp,timestamptz}', true),
+                   (3, 'intervalstyle', 'postgres', '{interval}', false), (4, 'bytea_output', 'hex', '{bytea}', false),
+                   (5, 'extra_float_digits', '1', '{float4,float8,point,lseg,path,box,polygon,line,circle}', false),
+                   (6, 'lc_monetary', 'C', '{money}', false)) AS s (n, name, value, types, in_text_only)
+     WHERE EXISTS (SELECT FROM leaf AS l WHERE l.type = ANY (s.types) AND (l.as_text OR NOT s.in_text_only) OR l.unknown AND s.n = 5)
+$$;
+
+COMMENT ON FUNCTION rowhook.settings_sql(c rowhook.capture) IS 'Settings of trigger functions without which the text of values would be the writer''s session''s';
+
 CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2475,7 +2630,7 @@ CREATE FUNCTION rowhook.singular(plural text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     -- Enough for regular English; the command line uses a dictionary, and type_prefix overrides both.
-    SELECT CASE WHEN w ~* 'ies$' THEN regexp_replace(w, 'ies$', 'y', 'i')
+    SELECT CASE WHEN w ~* '^s?$' THEN 'row' WHEN w ~* 'ies$' THEN regexp_replace(w, 'ies$', 'y', 'i')
                 WHEN w ~* '(ss|x|ch|sh)es$' THEN regexp_replace(w, 'es$', '', 'i')
                 WHEN w ~* '(ss|us|is)$' THEN w
                 ELSE regexp_replace(w, 's$', '', 'i') END
@@ -2537,6 +2692,19 @@ CREATE FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) RETU
 $_$;
 
 COMMENT ON FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) IS 'What a trigger function does: the capture''s events, the rules'', the bell';
+
+CREATE FUNCTION rowhook.subscribed(source regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Publications name partitions or their root, whichever the publisher chose.
+    SELECT EXISTS (SELECT FROM pg_subscription_rel AS s
+                    WHERE s.srrelid = subscribed.source
+                       OR s.srrelid IN (SELECT t.relid FROM pg_partition_tree(subscribed.source) AS t)
+                       OR s.srrelid IN (SELECT a.relid FROM pg_partition_ancestors(subscribed.source) AS a))
+$$;
+
+COMMENT ON FUNCTION rowhook.subscribed(source regclass) IS 'Whether a subscription writes to a table: that fires row triggers only, and of those the ones that fire always';
 
 CREATE TABLE rowhook.ring (
     slot smallint NOT NULL,
@@ -2718,7 +2886,7 @@ CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[]
     AS $$
     -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
     SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
-        || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
+        || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident(rowhook.row_trigger(c))] ELSE '{}' END
 $$;
 
 COMMENT ON FUNCTION rowhook.trigger_names(c rowhook.capture) IS 'The triggers of a capture, quoted';
@@ -2901,11 +3069,11 @@ CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete bo
         (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
            FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
           WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT coalesce((c).redact ? a.attname, false)),
-        -- Virtual ones are null in events; what a foreign key led to is another row's; of what was redacted nothing but its text can be
-        -- compared, which of some types is the writer's settings'.
+        -- What a foreign key led to is another row's; of what was redacted nothing but its text can be compared, which of some types is
+        -- the writer's settings'.
         ARRAY(SELECT a.attname::text FROM pg_attribute AS a
-               WHERE a.attrelid = r.oid AND (a.attgenerated = 'v' OR (c).redact ? a.attname
-                 AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])))
+               WHERE a.attrelid = r.oid AND (c).redact ? a.attname
+                 AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[]))
         || ARRAY(SELECT k FROM jsonb_object_keys((c).enrich) AS k),
         'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events),
         coalesce(' WHERE ' || rowhook.holds_sql(c, 't'), ''))
@@ -3966,6 +4134,10 @@ REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, in
 
 REVOKE ALL ON FUNCTION rowhook.capture_probe() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.captured_above(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.captured_below(source regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.captured_columns(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.changed(old_row json, new_row json) FROM PUBLIC;
@@ -3986,9 +4158,13 @@ REVOKE ALL ON FUNCTION rowhook.check_redact(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.check_rule(type text, op text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.check_sight(c rowhook.capture, was rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.check_source(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.check_verifiable(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.column_sql(source regclass, row_name text, col text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.columns_of(source regclass) FROM PUBLIC;
 
@@ -4046,7 +4222,7 @@ REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.grants_sql(c rowhook.capture) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.heirs(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
 
@@ -4079,6 +4255,8 @@ REVOKE ALL ON FUNCTION rowhook.mark_horizon() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.mark_horizon_of_deleted() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.needs_names(source regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.numbered_sql(side text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) FROM PUBLIC;
@@ -4106,6 +4284,8 @@ GRANT ALL ON FUNCTION rowhook.public_id(prefix text, made_at timestamp with time
 REVOKE ALL ON FUNCTION rowhook.rate_gap(rate text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.rate_gap(rate text) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.read_by(source regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.readable(odd json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.readable(odd json) TO rowhook_capture;
 
@@ -4119,6 +4299,10 @@ REVOKE ALL ON FUNCTION rowhook.revoke_enrichments(was rowhook.capture, becomes r
 REVOKE ALL ON FUNCTION rowhook.ring() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_capture;
 GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.row_reasons(source regclass, key text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.row_trigger(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text, tenant text) FROM PUBLIC;
 
@@ -4138,6 +4322,8 @@ GRANT ALL ON FUNCTION rowhook.session_context() TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.set_up_roles() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.settings_sql(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.singular(plural text) FROM PUBLIC;
@@ -4149,6 +4335,8 @@ REVOKE ALL ON FUNCTION rowhook.slot_is_filled(slot integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.slot_is_filled(slot integer) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.subscribed(source regclass) FROM PUBLIC;
 
 GRANT SELECT,UPDATE ON TABLE rowhook.ring TO rowhook_relay;
 

@@ -151,7 +151,7 @@ CREATE FUNCTION rowhook.singular(plural text) RETURNS text LANGUAGE sql IMMUTABL
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Enough for regular English; the command line uses a dictionary, and type_prefix overrides both.
-    SELECT CASE WHEN w ~* 'ies$' THEN regexp_replace(w, 'ies$', 'y', 'i')
+    SELECT CASE WHEN w ~* '^s?$' THEN 'row' WHEN w ~* 'ies$' THEN regexp_replace(w, 'ies$', 'y', 'i')
                 WHEN w ~* '(ss|x|ch|sh)es$' THEN regexp_replace(w, 'es$', '', 'i')
                 WHEN w ~* '(ss|us|is)$' THEN w
                 ELSE regexp_replace(w, 's$', '', 'i') END

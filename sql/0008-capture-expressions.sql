@@ -1,5 +1,5 @@
 -- What of a row goes into its event: SQL expressions that the generated functions are made of.
--- depends: 0007-capture
+-- depends: 0007-capture-source
 
 CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -76,12 +76,12 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
     -- ".*" is the whole row even where a column has the row's name.
-    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL
+    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL AND NOT rowhook.needs_names((c).table_name)
                 THEN format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole)
                 ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)', concat_ws(', ',
                     (SELECT string_agg(CASE WHEN (c).redact ? u.col
-                                THEN rowhook.redacted_sql(format('%s.%I::text', payload_sql.row_name, u.col), (c).redact ->> u.col) || format(' AS %I', u.col)
-                                ELSE format('%s.%I', payload_sql.row_name, u.col) END, ', ' ORDER BY u.n)
+                                THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
+                                ELSE rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
                        FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
                     (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
                                               e.far_column, e.far, e.far_key, payload_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)

@@ -1,5 +1,5 @@
 -- The generator: small static functions and triggers for each captured table; no dynamic SQL when they run.
--- depends: 0008-capture-expressions
+-- depends: 0008-capture-settings
 --
 -- Statement triggers with transition tables where they can work, row triggers elsewhere. Installing takes a SHARE ROW
 -- EXCLUSIVE lock on the table for a moment; set lock_timeout and try again rather than queue behind a long writer.
@@ -200,7 +200,7 @@ AS $fn$
     -- What the session says of itself is looked for once a statement, all of it in one expression: it costs each write that says
     -- nothing half a microsecond.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
@@ -222,11 +222,13 @@ BEGIN
     END IF;%s
     RETURN NULL;
 END
-$sql$, CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL THEN '' ELSE E'\n#variable_conflict use_column' END,  -- old and new are tables' names in rules
+$sql$, -- old and new are tables' names in rules; a virtual column's expression has no table's name before its columns
+       CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL AND NOT rowhook.needs_names((c).table_name) THEN ''
+            ELSE E'\n#variable_conflict use_column' END,
        CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
        rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
-       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name))
+       'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name), rowhook.settings_sql(c))
 $fn$;
 COMMENT ON FUNCTION rowhook.function_sql(rowhook.capture, text, text, text) IS 'CREATE FUNCTION of a trigger function';
 
@@ -235,7 +237,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
     SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
-        || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident('!rowhook_row')] ELSE '{}' END
+        || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident(rowhook.row_trigger(c))] ELSE '{}' END
 $fn$;
 COMMENT ON FUNCTION rowhook.trigger_names(rowhook.capture) IS 'The triggers of a capture, quoted';
 
@@ -244,7 +246,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce((SELECT string_agg(format(E'DROP TRIGGER IF EXISTS %I ON %s;\n', t.tgname, (c).table_name), '' ORDER BY t.tgname)
                        FROM pg_trigger AS t WHERE t.tgrelid = (c).table_name AND t.tgparentid = 0
-                        AND t.tgname ~ '^!rowhook_(row|insert|update|delete|truncate)$'), '')
+                        AND t.tgname ~ '^!rowhook_(row(_[0-9]+)?|insert|update|delete|truncate)$'), '')
         || coalesce((SELECT string_agg(format(E'DROP FUNCTION rowhook.%I();\n', p.proname), '' ORDER BY p.proname)
                        FROM pg_proc AS p WHERE p.pronamespace = 'rowhook'::regnamespace
                         AND p.proname ~ format('^capture_%s_(row|insert|update|delete|truncate)$', (c).id)), '')
@@ -268,8 +270,8 @@ AS $fn$
         THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
                 rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
                 rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
-             || format(E'CREATE TRIGGER "!rowhook_row" AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
-                       upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
+             || format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
+                       rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
     || coalesce((SELECT string_agg(
             rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op))
@@ -280,8 +282,9 @@ AS $fn$
                               WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
           FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
          WHERE op = 'truncate' OR (c).mode = 'statement'), '')
-    || CASE WHEN (c).paused THEN coalesce((SELECT string_agg(format(E'ALTER TABLE %s DISABLE TRIGGER %s;\n', (c).table_name, t), '')
-          FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
+    || CASE WHEN (c).paused OR rowhook.subscribed((c).table_name) THEN coalesce((
+            SELECT string_agg(format(E'ALTER TABLE %s %s TRIGGER %s;\n', (c).table_name, CASE WHEN (c).paused THEN 'DISABLE' ELSE 'ENABLE ALWAYS' END, t), '')
+              FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
       FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
 $fn$;
 COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';

@@ -195,11 +195,11 @@ AS $fn$
         (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
            FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
           WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT coalesce((c).redact ? a.attname, false)),
-        -- Virtual ones are null in events; what a foreign key led to is another row's; of what was redacted nothing but its text can be
-        -- compared, which of some types is the writer's settings'.
+        -- What a foreign key led to is another row's; of what was redacted nothing but its text can be compared, which of some types is
+        -- the writer's settings'.
         ARRAY(SELECT a.attname::text FROM pg_attribute AS a
-               WHERE a.attrelid = r.oid AND (a.attgenerated = 'v' OR (c).redact ? a.attname
-                 AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[])))
+               WHERE a.attrelid = r.oid AND (c).redact ? a.attname
+                 AND a.atttypid = ANY ('{timestamptz,timestamp,date,interval,bytea,float4,float8}'::regtype[]))
         || ARRAY(SELECT k FROM jsonb_object_keys((c).enrich) AS k),
         'delete' = ANY ((c).events), 'insert' = ANY ((c).events), 'update' = ANY ((c).events),
         coalesce(' WHERE ' || rowhook.holds_sql(c, 't'), ''))

@@ -4,19 +4,20 @@
 CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- Rows without a key can't be paired; foreign tables have no transition tables, and a write through the parent of a partition
-    -- or inheriting table fires none of its statement triggers; a user's own AFTER ROW trigger that writes the same row would
-    -- make "updated" precede "created".
-    SELECT CASE WHEN cardinality(capture_mode.key) = 0 OR c.relkind IN ('p', 'f')
-                  OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
-                  OR EXISTS (SELECT FROM pg_trigger AS t
-                              WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-                                AND t.tgtype & 1 = 1 AND t.tgtype & 66 = 0 AND t.tgtype & 28 <> 0
-                                AND t.tgname <> '!rowhook_row')
-                THEN 'row' ELSE 'statement' END
-      FROM pg_class AS c WHERE c.oid = capture_mode.source
+    SELECT CASE WHEN rowhook.row_reasons(capture_mode.source, capture_mode.key) <> '{}' THEN 'row' ELSE 'statement' END
 $fn$;
 COMMENT ON FUNCTION rowhook.capture_mode(regclass, text[]) IS 'Statement triggers where they can work, row triggers elsewhere';
+
+CREATE FUNCTION rowhook.read_by(source regclass) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT string_agg(DISTINCT rowhook.table_label(t.oid), ', ')
+      FROM pg_rewrite AS r
+      JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+      JOIN pg_class AS t ON t.oid = d.refobjid AND t.relkind IN ('r', 'p', 'f') AND t.relnamespace <> 'pg_catalog'::regnamespace
+     WHERE r.ev_class = read_by.source
+$fn$;
+COMMENT ON FUNCTION rowhook.read_by(regclass) IS 'The tables that a view reads';
 
 CREATE FUNCTION rowhook.check_source(source regclass) RETURNS void LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -31,17 +32,79 @@ BEGIN
     END IF;
     _label := rowhook.table_label(check_source.source);
     IF _class.relkind IN ('v', 'm') THEN
-        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads');
+        PERFORM rowhook.refuse(format('%s is a view, not a table', _label), 'Capture the tables that it reads' || coalesce(': ' || rowhook.read_by(_class.oid), ''));
     ELSIF _class.relkind NOT IN ('r', 'p', 'f') THEN
         PERFORM rowhook.refuse(format('%s is not a table', _label), 'Name a table');
     ELSIF _class.relnamespace = 'rowhook'::regnamespace THEN
         PERFORM rowhook.refuse(format('%s belongs to Rowhook itself', _label), 'Its events would cause events without end; name a table of your own');
     ELSIF _class.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) OR _class.relpersistence = 't' THEN
         PERFORM rowhook.refuse(format('%s is a system or temporary table', _label), 'Name a table of your own');
+    ELSIF _class.relkind = 'f' AND pg_relation_is_updatable(_class.oid, false) & 28 = 0 THEN
+        PERFORM rowhook.refuse(format('%s is a foreign table that can only be read', _label), 'Its rows change elsewhere: capture them there');
     END IF;
 END
 $fn$;
 COMMENT ON FUNCTION rowhook.check_source(regclass) IS 'Refuse what cannot be captured';
+
+CREATE FUNCTION rowhook.captured_above(source regclass) RETURNS regclass LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT a.relid::regclass FROM pg_partition_ancestors(captured_above.source) WITH ORDINALITY AS a (relid, n)
+      JOIN rowhook.capture AS c ON c.table_name = a.relid AND c.events <> '{}'
+     WHERE a.relid <> captured_above.source ORDER BY a.n LIMIT 1
+$fn$;
+COMMENT ON FUNCTION rowhook.captured_above(regclass) IS 'The captured table of which this is a partition';
+
+CREATE FUNCTION rowhook.captured_below(source regclass) RETURNS regclass LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT t.relid FROM pg_partition_tree(captured_below.source) AS t
+      JOIN rowhook.capture AS c ON c.table_name = t.relid AND c.events <> '{}'
+     WHERE t.relid <> captured_below.source ORDER BY t.level, t.relid LIMIT 1
+$fn$;
+COMMENT ON FUNCTION rowhook.captured_below(regclass) IS 'A partition of this table that is captured by itself';
+
+CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    WITH RECURSIVE heir (oid) AS (
+        SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent AND c.relkind <> 'p' WHERE i.inhparent = heirs.source
+        UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN heir AS h ON h.oid = i.inhparent)
+    SELECT string_agg(rowhook.table_label(h.oid), ', ' ORDER BY h.oid) FROM heir AS h
+     WHERE NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = h.oid)
+$fn$;
+COMMENT ON FUNCTION rowhook.heirs(regclass) IS 'Tables that inherit from this one and are not captured';
+
+CREATE FUNCTION rowhook.check_sight(c rowhook.capture, was rowhook.capture) RETURNS void LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    _label text := rowhook.table_label(c.table_name);
+    _other text;
+BEGIN
+    SELECT a.attname INTO _other FROM pg_attribute AS a
+     WHERE a.attrelid = c.table_name AND a.attname = ANY (c.key || c.tenant) AND a.attgenerated = 'v' LIMIT 1;
+    IF FOUND THEN
+        PERFORM rowhook.refuse(format('column "%s" of table %s is a virtual generated column: it can be neither key nor tenant', _other, _label),
+                               'Name a column that is stored');
+    END IF;
+    -- Once it is captured this is no refusal any more, but a finding of doctor's: partitions are attached by whoever may.
+    IF c.events = '{}' OR was.events <> '{}' THEN
+        RETURN;
+    END IF;
+    _other := rowhook.table_label(rowhook.captured_above(c.table_name));
+    IF _other IS NOT NULL THEN
+        PERFORM rowhook.refuse(format('%s is a partition of %s, which is captured: its rows make events there', _label, _other),
+                               format('Capture either of them; first: rowhook uncapture %s', _other));
+    END IF;
+    _other := rowhook.table_label(rowhook.captured_below(c.table_name));
+    IF _other IS NOT NULL THEN
+        PERFORM rowhook.refuse(format('%s, a partition of %s, is captured by itself: its rows would make events twice', _other, _label),
+                               format('Capture either of them; first: rowhook uncapture %s', _other));
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.check_sight(rowhook.capture, rowhook.capture) IS 'Refuse what triggers would not see, or would see twice';
 
 CREATE FUNCTION rowhook.json_casts(source regclass) RETURNS TABLE (column_name text, type_name text, function_name text) LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -96,7 +159,7 @@ BEGIN
     _plan.key := coalesce(capture_plan.key, _was.key, ARRAY(
         SELECT a.attname::text FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
           JOIN pg_attribute AS a ON a.attnum = k.attnum
-         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid ORDER BY k.n));
+         WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid AND k.n <= i.indnkeyatts ORDER BY k.n));
     _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
     _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
         SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
@@ -112,6 +175,7 @@ BEGIN
     PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
     PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
     PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    PERFORM rowhook.check_sight(_plan, _was);
     PERFORM rowhook.check_redact(_plan);
     PERFORM rowhook.check_enrich(_plan);
     IF _plan.max_size < 0 THEN
@@ -153,7 +217,7 @@ AS $fn$
     SELECT (SELECT count(*) FROM pg_trigger AS t
               JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'rowhook'::regnamespace
              WHERE t.tgrelid = (c).table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c))
-               AND (t.tgenabled = 'D') = (c).paused
+               AND CASE WHEN (c).paused THEN t.tgenabled = 'D' WHEN rowhook.subscribed((c).table_name) THEN t.tgenabled = 'A' ELSE t.tgenabled <> 'D' END
                AND pg_get_userbyid(p.proowner) = rowhook.capture_owner())
            = cardinality(rowhook.trigger_names(c))
        AND rowhook.grants_sql(c) = ''
@@ -191,10 +255,9 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
 DECLARE
-    _was     rowhook.capture;
-    _plan    rowhook.capture;
-    _cast    record;
-    _virtual name;
+    _was  rowhook.capture;
+    _plan rowhook.capture;
+    _cast record;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
@@ -211,17 +274,13 @@ BEGIN
                 USING HINT = 'If it can fail, so can writes to the table: on_error => ''record'' lets them go on';
         END LOOP;
     END IF;
-    FOR _virtual IN
-        SELECT a.attname FROM pg_attribute AS a
-         WHERE a.attrelid = _plan.table_name AND a.attgenerated = 'v'  -- from Postgres 18 on
-           AND a.attname = ANY (coalesce(rowhook.captured_columns(_plan), ARRAY[a.attname::text]))
-    LOOP
-        RAISE WARNING 'column "%" is a virtual generated column: it is null in events', _virtual
-            USING HINT = 'Postgres computes it when it is read, after triggers have run: exclude it, or make it STORED';
-    END LOOP;
     IF _plan.mode = 'row' THEN
         RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
-            USING DETAIL = 'It has no key, is partitioned, foreign, a partition or an inheriting table, or has AFTER ROW triggers of its own';
+            USING DETAIL = 'It ' || array_to_string(rowhook.row_reasons(_plan.table_name, _plan.key), ', ');
+    END IF;
+    IF rowhook.heirs(_plan.table_name) IS NOT NULL THEN
+        RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name)
+            USING HINT = 'Capture those tables too';
     END IF;
     EXECUTE rowhook.capture_ddl(_plan);
     PERFORM rowhook.revoke_enrichments(_was, _plan);

@@ -48,7 +48,19 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
         mode = f", and its mode would be {outdated['mode_now']}" if outdated["mode"] != outdated["mode_now"] else ""
         why = f"the table, its columns or its own triggers have changed since it was installed{mode}"
         return warning(check, why, f"rowhook capture {table}")
-    return ok(check, "its triggers are in place")
+    return _sight(check, row)
+
+
+def _sight(check: str, row: Row) -> Finding:
+    """Of triggers that are in place: what they see, and why they are such."""
+    if row["within"]:
+        why = f"it is a partition of {row['within']}, which is captured too: its rows make events twice"
+        return warning(check, why, f"rowhook uncapture {row['table']}")
+    if row["heirs"]:
+        why = f"rows of tables that inherit from it make no event: {row['heirs']}"
+        return warning(check, why, f"rowhook capture {row['heirs'].split(', ')[0]}")
+    reasons = row["row_reasons"]
+    return ok(check, "its triggers are in place" + (f", row by row: it {', '.join(reasons)}" if reasons else ""))
 
 
 def judge_rules(rows: Iterable[Row]) -> list[Finding]:

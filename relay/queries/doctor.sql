@@ -40,13 +40,17 @@ SELECT array_remove(ARRAY[
                                ('rowhook.event_0', 'TRUNCATE'), ('rowhook.ring', 'UPDATE')) AS w (name, verb)), NULL) AS lacks
 
 -- name: captures
--- Each capture, its triggers as they should be and as they are, and the columns that it names and the table no longer has.
+-- Each capture, its triggers as they should be and as they are, why it is row by row, and the columns that it names and the table no longer has.
 SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[cardinality(c.labels):], '')) AS "table",
        c.table_name::oid AS oid, rowhook.table_label(c.table_name) IS NULL AS table_gone, c.paused, c.on_error,
        ARRAY(SELECT w FROM unnest(rowhook.trigger_names(c)) AS w
               WHERE NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = w)) AS missing,
        ARRAY(SELECT quote_ident(t.tgname) FROM pg_trigger AS t
-              WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c)) AND t.tgenabled = 'D') AS disabled,
+              WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(c))
+                AND (t.tgenabled = 'D' OR t.tgenabled <> 'A' AND rowhook.subscribed(c.table_name))) AS disabled,
+       CASE c.mode WHEN 'row' THEN rowhook.row_reasons(c.table_name, c.key) END AS row_reasons,
+       CASE WHEN c.events <> '{}' THEN rowhook.table_label(rowhook.captured_above(c.table_name)) END AS within,
+       rowhook.heirs(c.table_name) AS heirs,
        ARRAY(SELECT DISTINCT n FROM unnest(c.key || c.tenant || c.include) AS n
               WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS lost,
        ARRAY(SELECT n FROM unnest(c.exclude) AS n WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS unknown_excluded,

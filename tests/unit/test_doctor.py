@@ -92,6 +92,9 @@ CAPTURE = {
     "paused": False,
     "missing": [],
     "disabled": [],
+    "row_reasons": None,
+    "within": None,
+    "heirs": None,
     "lost": [],
     "unknown_excluded": [],
     "unfit": None,
@@ -108,6 +111,9 @@ CAPTURES: list[tuple[dict[str, Any], Verdict, str]] = [
     ({"paused": True, "disabled": ["!rowhook_insert"]}, WARNING, "paused"),
     ({"paused": True}, WARNING, "some triggers are enabled"),
     ({"unknown_excluded": ["password_hash"]}, WARNING, "password_hash"),
+    ({"row_reasons": ["has no key", "is partitioned"]}, OK, "in place, row by row: it has no key, is partitioned"),
+    ({"within": "bills"}, WARNING, "a partition of bills, which is captured too"),
+    ({"heirs": "houses, boats"}, WARNING, "make no event: houses, boats"),
 ]
 
 

@@ -1,0 +1,1 @@
+DROP FUNCTION rowhook.settings_sql(rowhook.capture);
