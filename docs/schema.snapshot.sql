@@ -1421,7 +1421,8 @@ BEGIN
     RETURN NULL;
 END
 $sql$, -- old and new are tables' names in rules; a virtual column's expression has no table's name before its columns
-       CASE WHEN function_sql.rules = '' AND NOT rowhook.needs_names((c).table_name) THEN '' ELSE E'\n#variable_conflict use_column' END,
+       CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL AND NOT rowhook.needs_names((c).table_name) THEN ''
+            ELSE E'\n#variable_conflict use_column' END,
        CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
        rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
@@ -1621,6 +1622,18 @@ CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text
 $$;
 
 COMMENT ON FUNCTION rowhook.heirs(source regclass) IS 'Tables that inherit from this one and are not captured';
+
+CREATE FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Nothing is nearer than the row itself, which is also called new: so a column may have any name. The predicate ends with its line,
+    -- since it may end in a comment.
+    SELECT CASE WHEN (c).predicate IS NOT NULL
+                THEN format(E'EXISTS (SELECT FROM (SELECT %s.*) AS new WHERE (%s\n     ))', holds_sql.row_name, (c).predicate) END
+$$;
+
+COMMENT ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) IS 'SQL expression of whether a row is one that is captured; null: all are';
 
 CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) RETURNS text
     LANGUAGE sql STABLE
@@ -4223,6 +4236,8 @@ REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowhook.grants_sql(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.heirs(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
 
