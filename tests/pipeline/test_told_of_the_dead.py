@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 from relay.claim import Claimer
 from relay.database import Session
+from relay.model import Delivery, ErrorClass, Outcome, Result, State
+from relay.record import Recorder
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook
-from tests.pipeline.conftest import AddHook, Hook, one
+from tests.pipeline.conftest import PATIENCE, AddHook, Hook, one
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
 
@@ -117,6 +120,33 @@ def test_one_that_was_lost_too_often_is_told_of(add_hook: AddHook, conn: Connect
     assert one(conn, TOLD) == one(conn, TOGETHER) == 1
     data = one(conn, "SELECT data FROM rowhook.event WHERE type = 'delivery.dead'")
     assert (data["delivery_id"], data["error_class"], data["status_code"], data["attempts"]) == (delivery, "lost", None, 5)
+
+
+def test_a_result_that_can_not_be_stored_is_told_of_as_it_is_recorded(
+    add_hook: AddHook, conn: Connection, dsn: str, delivery: Callable[..., Delivery]
+) -> None:
+    """Two deaths in a batch, and one of them Postgres refuses: each is then recorded by itself."""
+    hook = add_hook("https://example.com/hook")
+    add_hook("https://example.com/told", ["delivery.dead"])
+    odd, plain = (delivery(hook, instance=1) for _ in range(2))
+    now = time.monotonic()
+    outcomes = [Outcome(now, 0.1, status_code=code, error_class=ErrorClass.HTTP_5XX, error="-") for code in (70_000, 503)]
+
+    async def record() -> None:
+        session = Session(dsn, "record")
+        recorder = Recorder(session, PATIENCE, lambda batch: None)
+        for of, outcome in zip((odd, plain), outcomes, strict=True):
+            recorder.put(Result(of, outcome, State.DEAD, counted=True))
+        recording = asyncio.create_task(recorder.run())
+        await asyncio.wait((recording, asyncio.create_task(recorder.flushed())), return_when=asyncio.FIRST_COMPLETED)
+        recording.cancel()
+        await session.close()
+
+    asyncio.run(record())
+    assert one(conn, DEAD, hook.id) == 2
+    assert one(conn, TOLD) == one(conn, TOGETHER) == 2
+    said = "SELECT data ->> 'error_class', data ->> 'status_code' FROM rowhook.event WHERE type = 'delivery.dead' ORDER BY id"
+    assert conn.execute(said).fetchall() == [("internal", None), ("http_5xx", "503")]
 
 
 def test_where_nobody_would_get_it_there_is_no_event(add_hook: AddHook, conn: Connection, dsn: str) -> None:
