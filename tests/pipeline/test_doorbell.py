@@ -19,7 +19,7 @@ import pytest
 import relay.doorbell
 from relay.database import Session
 from relay.dispatch import Dispatcher
-from relay.doorbell import Bell, Doorbell, Listener
+from relay.doorbell import FEW, SOME, Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseLost
 from relay.model import ROLE_KEY, Room
 from tests.cluster import Cluster
@@ -333,6 +333,53 @@ def test_only_the_dispatcher_arms_and_disarms(
         spend(conn, user_id, [n])
         receiver.wait_for(n)
     assert len({session for what, session in armers if what in {"doorbell.arm", "doorbell.disarm"}}) == 1
+
+
+def test_a_few_events_at_once_are_no_reason_to_disarm_and_many_are(
+    relays: Callable[..., LocalRelay],
+    armers: list[tuple[str, str]],
+    receiver: Receiver,
+    add_hook: AddHook,
+    conn: Connection,
+    user_id: int,
+) -> None:
+    add_hook(receiver.url())
+    relays()
+    eventually(lambda: asleep(conn))
+    armers.clear()
+    spend(conn, user_id, range(SOME))
+    receiver.wait_for(SOME)
+    spend(conn, user_id)
+    receiver.wait_for(SOME + 1)
+    assert not [what for what, _ in armers if what == "doorbell.disarm"]
+    spend(conn, user_id, range(SOME + 1))
+    eventually(lambda: [what for what, _ in armers if what == "doorbell.disarm"], what="the look after that disarms")
+
+
+async def test_a_bell_for_which_writers_wait_for_each_other_is_not_relied_on(start_cluster: Callable[..., Cluster]) -> None:
+    """1 W1 rings, and its commit takes long: nobody stands by. 2 W2 rings, and waits for W1. 3 R's look found a few events."""
+    cluster = start_cluster(synchronous_standby_names="nobody", synchronous_commit="local")
+    session = Session(cluster.dsn("postgres"), "dispatch")
+    doorbell = Doorbell(session, Bell())  # of no relay: the question is one about locks alone
+    with cluster.connect("postgres") as conn, cluster.connect("postgres") as first, cluster.connect("postgres") as second:
+        assert await doorbell.suffices(SOME)
+        assert not await doorbell.suffices(SOME + 1)
+        conn.execute("CREATE TABLE written ()")
+        first.execute("SET synchronous_commit = on")
+        commit = "INSERT INTO written DEFAULT VALUES; NOTIFY rowhook_bell"
+        ringing = [threading.Thread(target=w.execute, args=(commit,)) for w in (first, second)]
+        ringing[0].start()
+        of_first = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'"
+        eventually(lambda: one(conn, of_first, first.info.backend_pid))
+        assert await doorbell.suffices(SOME), "it waits, but for no writer"
+        ringing[1].start()
+        eventually(lambda: waits_for_lock(conn, second))
+        assert not await doorbell.suffices(FEW + 1)
+        assert await doorbell.suffices(FEW)
+        conn.execute("SELECT pg_cancel_backend(%s)", [first.info.backend_pid])
+        for thread in ringing:
+            await asyncio.to_thread(thread.join)
+        await session.close()
 
 
 async def test_mutant_standby_that_disarms_makes_the_dispatcher_deaf(bench: Bench, writer: Connection, user_id: int) -> None:
