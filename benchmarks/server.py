@@ -53,11 +53,11 @@ class Server:
     template = "bench_template"
 
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
-        self.bin_dir, self._as_user = _binaries()
+        self.bin_dir, self.as_user = _binaries()
         self._settings = settings or {}
         self.folder = Path(tempfile.mkdtemp(prefix="rh-bench-"))
-        if user := self._as_user.get("user"):
-            os.chown(self.folder, user, self._as_user["group"])
+        if user := self.as_user.get("user"):
+            os.chown(self.folder, user, self.as_user["group"])
         self.data = self.folder / "data"
         self._log = self.folder / "postgres.log"
         self.port = free_port()
@@ -116,7 +116,7 @@ class Server:
             capture_output=True,
             text=True,
             check=False,
-            **self._as_user,
+            **self.as_user,
         )
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stderr}")
@@ -127,7 +127,7 @@ class Server:
         command = [str(self.bin_dir / "postgres"), "-D", str(self.data)]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, start_new_session=True, **self._as_user)
+            self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, start_new_session=True, **self.as_user)
         deadline = time.monotonic() + START_WITHIN
         while self._process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(psycopg.OperationalError):
