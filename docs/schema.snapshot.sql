@@ -421,11 +421,12 @@ CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
     ELSE CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', ' FROM rowhook_new_rows AS rowhook_new')
         WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', ' FROM rowhook_old_rows AS rowhook_old')
-        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change.
+        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change. FULL JOIN, though none
+        -- is left over: it is never done row by row, as the planner would think right where a session's first update was of one row.
         ELSE format($sql$
     IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
     ELSE%s
-    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
+    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
                   rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.k = o.k', true)) END
     END
     FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
@@ -721,6 +722,24 @@ $$;
 
 COMMENT ON FUNCTION rowhook.changed_columns(old_row json, new_row json) IS 'Names of the columns that differ';
 
+CREATE FUNCTION rowhook.changed_sql(compared text, old_data text, new_data text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- The JSON isn't parsed, which costs several times as much: it is cut where columns begin. The first piece begins with the brace
+    -- of the whole, the last one ends with it. Where there are other pieces than columns (type json keeps its line feeds), or escapes
+    -- that can't be text, rowhook.changed() does it.
+    SELECT format($sql$
+                  CASE WHEN cardinality(%1$s.olds) = %1$s.columns AND cardinality(%1$s.news) = %1$s.columns
+                        AND strpos(%1$s.was, chr(92) || 'u') + strpos(%1$s.becomes, chr(92) || 'u') = 0
+                       THEN (SELECT ('{' || ltrim(coalesce(string_agg(z.was, ','), ''), '{')
+                                         || CASE WHEN %1$s.olds[%1$s.columns] = %1$s.news[%1$s.columns] THEN '}' ELSE '' END)::json
+                               FROM (SELECT unnest(%1$s.olds) AS was, unnest(%1$s.news) AS becomes) AS z WHERE z.was <> z.becomes)
+                       ELSE rowhook.changed(%2$s, %3$s) END$sql$, changed_sql.compared, changed_sql.old_data, changed_sql.new_data)
+$_$;
+
+COMMENT ON FUNCTION rowhook.changed_sql(compared text, old_data text, new_data text) IS 'SQL expression of the old values of the columns that differ';
+
 CREATE FUNCTION rowhook.check_columns(source regclass, option text, given text[]) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1004,6 +1023,23 @@ $$;
 
 COMMENT ON FUNCTION rowhook.check_verifiable(c rowhook.capture) IS 'Refuse a table that events can''t prove';
 
+CREATE FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN rowhook.captured_columns(c) IS NOT NULL OR (c).redact IS NOT NULL OR (c).enrich IS NOT NULL OR rowhook.needs_names((c).table_name)
+                THEN concat_ws(', ',
+        (SELECT string_agg(CASE WHEN (c).redact ? u.col
+                    THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
+                    ELSE rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
+           FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
+        (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
+                                  e.far_column, e.far, e.far_key, chosen_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
+           FROM rowhook.enrichments(c) AS e)) END
+$$;
+
+COMMENT ON FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) IS 'What is SELECTed of a row for its event''s data; null: the whole row as it is';
+
 CREATE FUNCTION rowhook.column_sql(source regclass, row_name text, col text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1060,6 +1096,21 @@ END
 $_$;
 
 COMMENT ON FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) IS 'Where an event and its row differ';
+
+CREATE FUNCTION rowhook.compared_sql(old_record text, new_record text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- With line feeds, row_to_json puts two bytes more before each column but the first. (No backslashes: they would make the bodies
+    -- of generated functions hard to read.)
+    SELECT format($sql$(
+           SELECT v.*, string_to_array(v.was, ',' || chr(10) || ' ') AS olds, string_to_array(v.becomes, ',' || chr(10) || ' ') AS news,
+                  (octet_length(v.becomes) - octet_length(v.data::text)) / 2 + 1 AS columns
+             FROM (SELECT row_to_json(%1$s, true)::text AS was, row_to_json(%2$s, true)::text AS becomes, row_to_json(%2$s) AS data OFFSET 0) AS v OFFSET 0)$sql$,
+        compared_sql.old_record, compared_sql.new_record)
+$_$;
+
+COMMENT ON FUNCTION rowhook.compared_sql(old_record text, new_record text) IS 'SQL of a row that holds an old and a new record as JSON, column by column';
 
 CREATE FUNCTION rowhook.cost(c rowhook.capture, most integer DEFAULT 1000, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) RETURNS SETOF record
     LANGUAGE plpgsql
@@ -1236,7 +1287,7 @@ CREATE FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key
     SELECT format($sql$
     INSERT INTO rowhook.event (occurred_at, slot, kept_in, context, looped, op, type, table_name, row_key, tenant, moved, data, previous%s)
     SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, rowhook_now.context,
-           CASE WHEN rowhook_now.chain IS NOT NULL THEN rowhook.loops(rowhook_now.chain, %s, %5$L, (%6$s)::text) END,
+           CASE WHEN rowhook_now.chain IS NOT NULL THEN rowhook.looped(rowhook_now.chain, %s, %5$L, (%6$s)::text) END,
            %4$s, %2$s, %5$L, %6$s, %7$s, %8$s, %9$s%3$s%10$s;$sql$,
         CASE WHEN (c).max_size IS NULL THEN '' ELSE ', truncated' END,
         event_sql.type, event_sql.source, event_sql.op, rowhook.table_label((c).table_name), event_sql.row_key, event_sql.tenant, event_sql.moved,
@@ -1395,8 +1446,7 @@ CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, ru
     AS $_$
     -- Time and slot once for all rows, where the columns' own defaults would be computed for each; named by their block, as a
     -- captured column may be called "at". The transaction's id is left to its default: a statement that changes no row takes none.
-    -- What the session says of itself is looked for once a statement, all of it in one expression: it costs each write that says
-    -- nothing half a microsecond.
+    -- What the session says of itself is looked for once a statement, all of it in one expression, which ignores what is null.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
@@ -1406,14 +1456,14 @@ $sql$, function_sql.name, format($sql$%s
 <<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
-    slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0);
+    slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint;
     context json;
     chain   text;
     _now   double precision;
     _armed bigint;%s
 BEGIN
-    IF concat(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
-              current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
+    IF greatest(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
+                current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
         IF rowhook.skips() THEN RETURN NULL; END IF;
         context := rowhook.session_context();
         chain := context ->> 'correlation_id';
@@ -1532,8 +1582,8 @@ BEGIN
         -- Made by a later migration, which calls this again.
         IF to_regclass('rowhook.chain') IS NOT NULL THEN
             GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.chain TO rowhook_capture;
-            GRANT EXECUTE ON FUNCTION rowhook.session_context(), rowhook.skips(), rowhook.loop_limit(), rowhook.loops(text, text, text, text)
-                TO rowhook_capture;
+            GRANT EXECUTE ON FUNCTION rowhook.session_context(), rowhook.skips(), rowhook.loop_limit(), rowhook.loops(text, text, text, text),
+                rowhook.looped(text, text, text, text) TO rowhook_capture;
         END IF;
     END IF;
     IF to_regrole('rowhook_relay') IS NOT NULL THEN
@@ -1976,6 +2026,19 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.loop_limit() IS 'How often a chain may come by a row: rowhook.loop_limit of the database, 20 otherwise';
 
+CREATE FUNCTION rowhook.looped(chain text, type text, table_name text, row_key text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- STABLE is not true of it, and makes each captured write an eighth cheaper: around a volatile expression the planner keeps a
+    -- subquery. It stands where it is evaluated exactly once for an event.
+    RETURN rowhook.loops(looped.chain, looped.type, looped.table_name, looped.row_key);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.looped(chain text, type text, table_name text, row_key text) IS 'rowhook.loops(), as the generated functions call it';
+
 CREATE FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2077,7 +2140,7 @@ CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    SELECT format('(SELECT row_number() OVER () AS rowhook_i, rowhook_%1$s AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
+    SELECT format('(SELECT row_number() OVER () AS rowhook_i, CASE WHEN true THEN rowhook_%1$s.* END AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
                   numbered_sql.side)
 $_$;
 
@@ -2137,16 +2200,8 @@ CREATE FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text
     AS $$
     -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
     -- ".*" is the whole row even where a column has the row's name.
-    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL AND NOT rowhook.needs_names((c).table_name)
-                THEN format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole)
-                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)', concat_ws(', ',
-                    (SELECT string_agg(CASE WHEN (c).redact ? u.col
-                                THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
-                                ELSE rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
-                       FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
-                    (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
-                                              e.far_column, e.far, e.far_key, payload_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
-                       FROM rowhook.enrichments(c) AS e))) END
+    SELECT coalesce('(SELECT row_to_json(_r.*) FROM (SELECT ' || rowhook.chosen_sql(c, payload_sql.row_name) || ') AS _r)',
+                    format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole))
 $$;
 
 COMMENT ON FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text) IS 'SQL expression of an event''s data; whole: what stands for the whole row';
@@ -2280,6 +2335,17 @@ CREATE FUNCTION rowhook.readable(odd json) RETURNS json
 $$;
 
 COMMENT ON FUNCTION rowhook.readable(odd json) IS 'Json without the escapes that can''t be text';
+
+CREATE FUNCTION rowhook.record_sql(c rowhook.capture, row_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- In a list of what is SELECTed, ".*" alone would be all columns.
+    SELECT coalesce('(SELECT CASE WHEN true THEN _r.* END FROM (SELECT ' || rowhook.chosen_sql(c, record_sql.row_name) || ') AS _r)',
+                    format('CASE WHEN true THEN %s.* END', record_sql.row_name))
+$$;
+
+COMMENT ON FUNCTION rowhook.record_sql(c rowhook.capture, row_name text) IS 'SQL expression of the record whose JSON is an event''s data';
 
 CREATE FUNCTION rowhook.redacted_sql(value text, method text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -2487,7 +2553,8 @@ CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text,
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment.
+    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment. In coalesce()
+    -- it doesn't say that both rows are there, which would make another join of the FULL one.
     SELECT CASE (c).on_error WHEN 'record' THEN format(E'\n    _rule := %L;', (r).type) ELSE '' END
         || rowhook.event_sql(c, $sql$'rule'$sql$, quote_literal((r).type), rowhook.key_sql(n.name, (c).key), rowhook.tenant_sql(n.name, (c).tenant),
             rowhook.payload_sql(c, n.name, rule_sql.whole), rowhook.key_payload_sql(c, n.name),
@@ -2496,7 +2563,7 @@ CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text,
                 CASE rule_sql.source WHEN '' THEN E'\n      FROM' ELSE E'\n     CROSS JOIN LATERAL' END, rule_sql.whole) ELSE '' END,
             previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'old', rule_sql.whole),
                                                              rowhook.payload_sql(c, 'new', rule_sql.whole)) ELSE 'NULL' END,
-            condition => format(E'\n     WHERE (%s\n     )', (r).predicate))
+            condition => format(E'\n     WHERE coalesce((%s\n     ), false)', (r).predicate))
         || E'\n    _found := _found OR FOUND;'
       FROM (SELECT CASE (r).op WHEN 'delete' THEN 'old' ELSE 'new' END AS name) AS n
 $_$;
@@ -2518,11 +2585,11 @@ CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text
     ELSE coalesce((SELECT format($sql$
     IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
     ELSE%s
-    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
-                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, p.same_key), 'rowhook_row'), '' ORDER BY r.id))
+    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'FULL ', 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
+                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, '', p.same_key), 'rowhook_row'), '' ORDER BY r.id))
         FROM rowhook.rule AS r
-       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      JOIN %s AS new ON ',
-                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) || '%s' AS pairs,
+       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      %%sJOIN %s AS new ON %%s',
+                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) AS pairs,
                           rowhook.key_sql('new', (c).key) || ' = ' || rowhook.key_sql('old', (c).key) AS same_key) AS p
        WHERE r.table_name = (c).table_name AND r.op = rules_sql.op HAVING count(*) > 0), '') END
 $_$;
@@ -2629,10 +2696,11 @@ CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text,
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    -- A row that is not captured has no payload.
-    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s%s)', side_sql.ordinal,
-        CASE WHEN (c).predicate IS NULL THEN rowhook.payload_sql(c, side_sql.row_name)
-             ELSE format('CASE WHEN %s THEN %s END', rowhook.holds_sql(c, side_sql.row_name), rowhook.payload_sql(c, side_sql.row_name)) END, rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
+    -- A row that is not captured has no record.
+    SELECT format('(SELECT %s AS i, %s AS r, %s AS k, %s AS t%s%s)', side_sql.ordinal,
+        coalesce('CASE WHEN ' || rowhook.holds_sql(c, side_sql.row_name) || ' THEN ' || rowhook.record_sql(c, side_sql.row_name) || ' END',
+                 rowhook.record_sql(c, side_sql.row_name)),
+        rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
         CASE WHEN (c).max_size IS NULL THEN '' ELSE format(', %s AS x', rowhook.key_payload_sql(c, side_sql.row_name)) END, side_sql.source)
 $$;
 
@@ -2682,11 +2750,11 @@ CREATE FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) RETU
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
-    -- write 2 microseconds and the test none. Under on_error = record what fails costs no more than its own events: a rule's not
-    -- the row's, nor the other way round.
+    -- write 2 microseconds. A flag that is 0 or null, disarmed, needs no clock. Under on_error = record what fails costs no more than
+    -- its own events: a rule's not the row's, nor the other way round.
     WITH ring (test) AS (
         SELECT format($sql$
-    IF %s THEN
+    IF %s AND pg_sequence_last_value('rowhook.doorbell'::regclass) > 0 THEN
         _now := date_part('epoch', clock_timestamp()) * 1000;
         _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
         IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
@@ -2985,30 +3053,32 @@ CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant, x: key as payload). With "split", a row whose tenant
-    -- changed, or that has no partner, becomes deleted for the one and created for the other; so does one that leaves those that are
-    -- captured or comes under them, which has no payload before or after. Key and tenant may be excluded from the payload, so they are
-    -- compared as well.
+    -- "pairs" joins old rows o and new rows n (r: what of the row is captured, k: key, t: tenant, x: key as payload); p has their JSON.
+    -- With "split", a row whose tenant changed, or that has no partner, becomes deleted for the one and created for the other; so does
+    -- one that leaves those that are captured or comes under them, which has no record before or after. JSON is made only of rows that
+    -- differ bit by bit, an event only where the JSON does. Key and tenant may be excluded from it, so they are compared as well.
     SELECT rowhook.event_sql(c, 'e.op', 'e.type', 'e.row_key', 'e.tenant', 'e.data', 'e.keys', previous => 'e.previous', moved => 'e.moved',
         old_keys => 'e.old_keys', source => format($sql$
       FROM %1$s
+     CROSS JOIN LATERAL %6$s AS p
      CROSS JOIN LATERAL (
-           SELECT rowhook.event_op 'update' AS op, %2$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
-                  rowhook.changed(o.j, n.j) AS previous, false AS moved%3$s%4$s) AS e$sql$,
+           SELECT rowhook.event_op 'update' AS op, %2$L AS type, n.k AS row_key, n.t AS tenant, p.data,%5$s AS previous, false AS moved%3$s%4$s) AS e$sql$,
         update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x AS keys, CASE WHEN o.k IS DISTINCT FROM n.k THEN o.x END AS old_keys' END,
         CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN format($sql$
-            WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
+            WHERE p.was IS NOT NULL AND p.becomes IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
            UNION ALL
-           SELECT 'delete', %1$L, o.k, o.t, o.j, NULL, n.%5$s IS NOT NULL%2$s
-            WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
+           SELECT 'delete', %L, o.k, o.t, row_to_json(o.r), NULL, n.i IS NOT NULL%s
+            WHERE p.was IS NOT NULL AND (p.becomes IS NULL OR o.t IS DISTINCT FROM n.t)
            UNION ALL
-           SELECT 'insert', %3$L, n.k, n.t, n.j, NULL, o.%5$s IS NOT NULL%4$s
-            WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
+           SELECT 'insert', %L, n.k, n.t, p.data, NULL, o.i IS NOT NULL%s
+            WHERE p.becomes IS NOT NULL AND (p.was IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
             (c).type_prefix || '.deleted', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', o.x, NULL' END,
-            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END, CASE WHEN (c).predicate IS NULL THEN 'j' ELSE 'i' END) ELSE '' END),
+            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END) ELSE '' END,
+        rowhook.changed_sql('p', 'row_to_json(o.r)', 'row_to_json(n.r)'), rowhook.compared_sql('o.r', 'n.r')),
         condition => $sql$
-     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
+     WHERE ((o.r *<> n.r) IS NOT FALSE OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t)
+       AND (p.was IS DISTINCT FROM p.becomes OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t)
      ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $_$;
 
@@ -4159,6 +4229,8 @@ GRANT ALL ON FUNCTION rowhook.changed(old_row json, new_row json) TO rowhook_cap
 REVOKE ALL ON FUNCTION rowhook.changed_columns(old_row json, new_row json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.changed_columns(old_row json, new_row json) TO rowhook_capture;
 
+REVOKE ALL ON FUNCTION rowhook.changed_sql(compared text, old_data text, new_data text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.check_columns(source regclass, option text, given text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.check_enrich(c rowhook.capture) FROM PUBLIC;
@@ -4177,11 +4249,15 @@ REVOKE ALL ON FUNCTION rowhook.check_source(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.check_verifiable(c rowhook.capture) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.column_sql(source regclass, row_name text, col text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.columns_of(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.compared(event json, present json, definition text, skip text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.compared_sql(old_record text, new_record text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.cost(c rowhook.capture, most integer, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) FROM PUBLIC;
 
@@ -4261,6 +4337,9 @@ GRANT ALL ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolea
 REVOKE ALL ON FUNCTION rowhook.loop_limit() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.loop_limit() TO rowhook_capture;
 
+REVOKE ALL ON FUNCTION rowhook.looped(chain text, type text, table_name text, row_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.looped(chain text, type text, table_name text, row_key text) TO rowhook_capture;
+
 REVOKE ALL ON FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.loops(chain text, type text, table_name text, row_key text) TO rowhook_capture;
 
@@ -4303,6 +4382,8 @@ REVOKE ALL ON FUNCTION rowhook.read_by(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.readable(odd json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.readable(odd json) TO rowhook_capture;
+
+REVOKE ALL ON FUNCTION rowhook.record_sql(c rowhook.capture, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.redacted_sql(value text, method text) FROM PUBLIC;
 

@@ -1,6 +1,10 @@
 DROP FUNCTION rowhook.key_payload_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.holds_sql(rowhook.capture, text);
+DROP FUNCTION rowhook.changed_sql(text, text, text);
+DROP FUNCTION rowhook.compared_sql(text, text);
+DROP FUNCTION rowhook.record_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.payload_sql(rowhook.capture, text, text);
+DROP FUNCTION rowhook.chosen_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.grants_sql(rowhook.capture);
 DROP FUNCTION rowhook.enrichments(rowhook.capture);
 DROP FUNCTION rowhook.redacted_sql(text, text);

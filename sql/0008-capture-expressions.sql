@@ -71,21 +71,28 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.grants_sql(rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
 
+CREATE FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN rowhook.captured_columns(c) IS NOT NULL OR (c).redact IS NOT NULL OR (c).enrich IS NOT NULL OR rowhook.needs_names((c).table_name)
+                THEN concat_ws(', ',
+        (SELECT string_agg(CASE WHEN (c).redact ? u.col
+                    THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
+                    ELSE rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
+           FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
+        (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
+                                  e.far_column, e.far, e.far_key, chosen_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
+           FROM rowhook.enrichments(c) AS e)) END
+$fn$;
+COMMENT ON FUNCTION rowhook.chosen_sql(rowhook.capture, text) IS 'What is SELECTed of a row for its event''s data; null: the whole row as it is';
+
 CREATE FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text DEFAULT '*') RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- The whole row follows ADD, DROP and RENAME COLUMN by itself; row_to_json keeps numeric scale and survives odd json.
     -- ".*" is the whole row even where a column has the row's name.
-    SELECT CASE WHEN rowhook.captured_columns(c) IS NULL AND (c).redact IS NULL AND (c).enrich IS NULL AND NOT rowhook.needs_names((c).table_name)
-                THEN format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole)
-                ELSE format('(SELECT row_to_json(_r.*) FROM (SELECT %s) AS _r)', concat_ws(', ',
-                    (SELECT string_agg(CASE WHEN (c).redact ? u.col
-                                THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
-                                ELSE rowhook.column_sql((c).table_name, payload_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
-                       FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
-                    (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
-                                              e.far_column, e.far, e.far_key, payload_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
-                       FROM rowhook.enrichments(c) AS e))) END
+    SELECT coalesce('(SELECT row_to_json(_r.*) FROM (SELECT ' || rowhook.chosen_sql(c, payload_sql.row_name) || ') AS _r)',
+                    format('row_to_json(%s.%s)', payload_sql.row_name, payload_sql.whole))
 $fn$;
 COMMENT ON FUNCTION rowhook.payload_sql(rowhook.capture, text, text) IS 'SQL expression of an event''s data; whole: what stands for the whole row';
 
@@ -98,6 +105,44 @@ AS $fn$
                 THEN format(E'EXISTS (SELECT FROM (SELECT %s.*) AS new WHERE (%s\n     ))', holds_sql.row_name, (c).predicate) END
 $fn$;
 COMMENT ON FUNCTION rowhook.holds_sql(rowhook.capture, text) IS 'SQL expression of whether a row is one that is captured; null: all are';
+
+CREATE FUNCTION rowhook.record_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- In a list of what is SELECTed, ".*" alone would be all columns.
+    SELECT coalesce('(SELECT CASE WHEN true THEN _r.* END FROM (SELECT ' || rowhook.chosen_sql(c, record_sql.row_name) || ') AS _r)',
+                    format('CASE WHEN true THEN %s.* END', record_sql.row_name))
+$fn$;
+COMMENT ON FUNCTION rowhook.record_sql(rowhook.capture, text) IS 'SQL expression of the record whose JSON is an event''s data';
+
+CREATE FUNCTION rowhook.compared_sql(old_record text, new_record text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- With line feeds, row_to_json puts two bytes more before each column but the first. (No backslashes: they would make the bodies
+    -- of generated functions hard to read.)
+    SELECT format($sql$(
+           SELECT v.*, string_to_array(v.was, ',' || chr(10) || ' ') AS olds, string_to_array(v.becomes, ',' || chr(10) || ' ') AS news,
+                  (octet_length(v.becomes) - octet_length(v.data::text)) / 2 + 1 AS columns
+             FROM (SELECT row_to_json(%1$s, true)::text AS was, row_to_json(%2$s, true)::text AS becomes, row_to_json(%2$s) AS data OFFSET 0) AS v OFFSET 0)$sql$,
+        compared_sql.old_record, compared_sql.new_record)
+$fn$;
+COMMENT ON FUNCTION rowhook.compared_sql(text, text) IS 'SQL of a row that holds an old and a new record as JSON, column by column';
+
+CREATE FUNCTION rowhook.changed_sql(compared text, old_data text, new_data text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- The JSON isn't parsed, which costs several times as much: it is cut where columns begin. The first piece begins with the brace
+    -- of the whole, the last one ends with it. Where there are other pieces than columns (type json keeps its line feeds), or escapes
+    -- that can't be text, rowhook.changed() does it.
+    SELECT format($sql$
+                  CASE WHEN cardinality(%1$s.olds) = %1$s.columns AND cardinality(%1$s.news) = %1$s.columns
+                        AND strpos(%1$s.was, chr(92) || 'u') + strpos(%1$s.becomes, chr(92) || 'u') = 0
+                       THEN (SELECT ('{' || ltrim(coalesce(string_agg(z.was, ','), ''), '{')
+                                         || CASE WHEN %1$s.olds[%1$s.columns] = %1$s.news[%1$s.columns] THEN '}' ELSE '' END)::json
+                               FROM (SELECT unnest(%1$s.olds) AS was, unnest(%1$s.news) AS becomes) AS z WHERE z.was <> z.becomes)
+                       ELSE rowhook.changed(%2$s, %3$s) END$sql$, changed_sql.compared, changed_sql.old_data, changed_sql.new_data)
+$fn$;
+COMMENT ON FUNCTION rowhook.changed_sql(text, text, text) IS 'SQL expression of the old values of the columns that differ';
 
 CREATE FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

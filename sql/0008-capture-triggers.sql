@@ -14,7 +14,7 @@ AS $fn$
     SELECT format($sql$
     INSERT INTO rowhook.event (occurred_at, slot, kept_in, context, looped, op, type, table_name, row_key, tenant, moved, data, previous%s)
     SELECT rowhook_now.at, rowhook_now.slot, rowhook_now.slot, rowhook_now.context,
-           CASE WHEN rowhook_now.chain IS NOT NULL THEN rowhook.loops(rowhook_now.chain, %s, %5$L, (%6$s)::text) END,
+           CASE WHEN rowhook_now.chain IS NOT NULL THEN rowhook.looped(rowhook_now.chain, %s, %5$L, (%6$s)::text) END,
            %4$s, %2$s, %5$L, %6$s, %7$s, %8$s, %9$s%3$s%10$s;$sql$,
         CASE WHEN (c).max_size IS NULL THEN '' ELSE ', truncated' END,
         event_sql.type, event_sql.source, event_sql.op, rowhook.table_label((c).table_name), event_sql.row_key, event_sql.tenant, event_sql.moved,
@@ -32,10 +32,11 @@ COMMENT ON FUNCTION rowhook.event_sql(rowhook.capture, text, text, text, text, t
 CREATE FUNCTION rowhook.side_sql(c rowhook.capture, row_name text, ordinal text, source text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- A row that is not captured has no payload.
-    SELECT format('(SELECT %s AS i, %s AS j, %s AS k, %s AS t%s%s)', side_sql.ordinal,
-        CASE WHEN (c).predicate IS NULL THEN rowhook.payload_sql(c, side_sql.row_name)
-             ELSE format('CASE WHEN %s THEN %s END', rowhook.holds_sql(c, side_sql.row_name), rowhook.payload_sql(c, side_sql.row_name)) END, rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
+    -- A row that is not captured has no record.
+    SELECT format('(SELECT %s AS i, %s AS r, %s AS k, %s AS t%s%s)', side_sql.ordinal,
+        coalesce('CASE WHEN ' || rowhook.holds_sql(c, side_sql.row_name) || ' THEN ' || rowhook.record_sql(c, side_sql.row_name) || ' END',
+                 rowhook.record_sql(c, side_sql.row_name)),
+        rowhook.key_sql(side_sql.row_name, (c).key), rowhook.tenant_sql(side_sql.row_name, (c).tenant),
         CASE WHEN (c).max_size IS NULL THEN '' ELSE format(', %s AS x', rowhook.key_payload_sql(c, side_sql.row_name)) END, side_sql.source)
 $fn$;
 COMMENT ON FUNCTION rowhook.side_sql(rowhook.capture, text, text, text) IS 'Old or new rows of an update, numbered';
@@ -43,30 +44,32 @@ COMMENT ON FUNCTION rowhook.side_sql(rowhook.capture, text, text, text) IS 'Old 
 CREATE FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- "pairs" joins old rows o and new rows n (j: payload, k: key, t: tenant, x: key as payload). With "split", a row whose tenant
-    -- changed, or that has no partner, becomes deleted for the one and created for the other; so does one that leaves those that are
-    -- captured or comes under them, which has no payload before or after. Key and tenant may be excluded from the payload, so they are
-    -- compared as well.
+    -- "pairs" joins old rows o and new rows n (r: what of the row is captured, k: key, t: tenant, x: key as payload); p has their JSON.
+    -- With "split", a row whose tenant changed, or that has no partner, becomes deleted for the one and created for the other; so does
+    -- one that leaves those that are captured or comes under them, which has no record before or after. JSON is made only of rows that
+    -- differ bit by bit, an event only where the JSON does. Key and tenant may be excluded from it, so they are compared as well.
     SELECT rowhook.event_sql(c, 'e.op', 'e.type', 'e.row_key', 'e.tenant', 'e.data', 'e.keys', previous => 'e.previous', moved => 'e.moved',
         old_keys => 'e.old_keys', source => format($sql$
       FROM %1$s
+     CROSS JOIN LATERAL %6$s AS p
      CROSS JOIN LATERAL (
-           SELECT rowhook.event_op 'update' AS op, %2$L AS type, n.k AS row_key, n.t AS tenant, n.j AS data,
-                  rowhook.changed(o.j, n.j) AS previous, false AS moved%3$s%4$s) AS e$sql$,
+           SELECT rowhook.event_op 'update' AS op, %2$L AS type, n.k AS row_key, n.t AS tenant, p.data,%5$s AS previous, false AS moved%3$s%4$s) AS e$sql$,
         update_sql.pairs, (c).type_prefix || '.updated',
         CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x AS keys, CASE WHEN o.k IS DISTINCT FROM n.k THEN o.x END AS old_keys' END,
         CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN format($sql$
-            WHERE o.j IS NOT NULL AND n.j IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
+            WHERE p.was IS NOT NULL AND p.becomes IS NOT NULL AND o.t IS NOT DISTINCT FROM n.t
            UNION ALL
-           SELECT 'delete', %1$L, o.k, o.t, o.j, NULL, n.%5$s IS NOT NULL%2$s
-            WHERE o.j IS NOT NULL AND (n.j IS NULL OR o.t IS DISTINCT FROM n.t)
+           SELECT 'delete', %L, o.k, o.t, row_to_json(o.r), NULL, n.i IS NOT NULL%s
+            WHERE p.was IS NOT NULL AND (p.becomes IS NULL OR o.t IS DISTINCT FROM n.t)
            UNION ALL
-           SELECT 'insert', %3$L, n.k, n.t, n.j, NULL, o.%5$s IS NOT NULL%4$s
-            WHERE n.j IS NOT NULL AND (o.j IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
+           SELECT 'insert', %L, n.k, n.t, p.data, NULL, o.i IS NOT NULL%s
+            WHERE p.becomes IS NOT NULL AND (p.was IS NULL OR o.t IS DISTINCT FROM n.t)$sql$,
             (c).type_prefix || '.deleted', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', o.x, NULL' END,
-            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END, CASE WHEN (c).predicate IS NULL THEN 'j' ELSE 'i' END) ELSE '' END),
+            (c).type_prefix || '.created', CASE WHEN (c).max_size IS NULL THEN '' ELSE ', n.x, NULL' END) ELSE '' END,
+        rowhook.changed_sql('p', 'row_to_json(o.r)', 'row_to_json(n.r)'), rowhook.compared_sql('o.r', 'n.r')),
         condition => $sql$
-     WHERE o.j::text IS DISTINCT FROM n.j::text OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t
+     WHERE ((o.r *<> n.r) IS NOT FALSE OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t)
+       AND (p.was IS DISTINCT FROM p.becomes OR o.k IS DISTINCT FROM n.k OR o.t IS DISTINCT FROM n.t)
      ORDER BY coalesce(n.i, o.i)$sql$ || CASE WHEN update_sql.split OR (c).predicate IS NOT NULL THEN $sql$, e.op = 'insert'$sql$ ELSE '' END)  -- deleted for the one before created for the other
 $fn$;
 COMMENT ON FUNCTION rowhook.update_sql(rowhook.capture, text, boolean) IS 'The INSERT that captures updated rows';
@@ -95,11 +98,12 @@ AS $fn$
     ELSE CASE body_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', ' FROM rowhook_new_rows AS rowhook_new')
         WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', ' FROM rowhook_old_rows AS rowhook_old')
-        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change.
+        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change. FULL JOIN, though none
+        -- is left over: it is never done row by row, as the planner would think right where a session's first update was of one row.
         ELSE format($sql$
     IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
     ELSE%s
-    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
+    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
                   rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.k = o.k', true)) END
     END
     FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
@@ -118,7 +122,8 @@ COMMENT ON FUNCTION rowhook.operations(rowhook.capture) IS 'Operations that a ca
 CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment.
+    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment. In coalesce()
+    -- it doesn't say that both rows are there, which would make another join of the FULL one.
     SELECT CASE (c).on_error WHEN 'record' THEN format(E'\n    _rule := %L;', (r).type) ELSE '' END
         || rowhook.event_sql(c, $sql$'rule'$sql$, quote_literal((r).type), rowhook.key_sql(n.name, (c).key), rowhook.tenant_sql(n.name, (c).tenant),
             rowhook.payload_sql(c, n.name, rule_sql.whole), rowhook.key_payload_sql(c, n.name),
@@ -127,7 +132,7 @@ AS $fn$
                 CASE rule_sql.source WHEN '' THEN E'\n      FROM' ELSE E'\n     CROSS JOIN LATERAL' END, rule_sql.whole) ELSE '' END,
             previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'old', rule_sql.whole),
                                                              rowhook.payload_sql(c, 'new', rule_sql.whole)) ELSE 'NULL' END,
-            condition => format(E'\n     WHERE (%s\n     )', (r).predicate))
+            condition => format(E'\n     WHERE coalesce((%s\n     ), false)', (r).predicate))
         || E'\n    _found := _found OR FOUND;'
       FROM (SELECT CASE (r).op WHEN 'delete' THEN 'old' ELSE 'new' END AS name) AS n
 $fn$;
@@ -136,7 +141,7 @@ COMMENT ON FUNCTION rowhook.rule_sql(rowhook.capture, rowhook.rule, text, text) 
 CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT format('(SELECT row_number() OVER () AS rowhook_i, rowhook_%1$s AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
+    SELECT format('(SELECT row_number() OVER () AS rowhook_i, CASE WHEN true THEN rowhook_%1$s.* END AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
                   numbered_sql.side)
 $fn$;
 COMMENT ON FUNCTION rowhook.numbered_sql(text) IS 'Old or new rows of an update, by their columns and numbered';
@@ -155,11 +160,11 @@ AS $fn$
     ELSE coalesce((SELECT format($sql$
     IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
     ELSE%s
-    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
-                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, p.same_key), 'rowhook_row'), '' ORDER BY r.id))
+    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'FULL ', 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
+                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, '', p.same_key), 'rowhook_row'), '' ORDER BY r.id))
         FROM rowhook.rule AS r
-       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      JOIN %s AS new ON ',
-                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) || '%s' AS pairs,
+       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      %%sJOIN %s AS new ON %%s',
+                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) AS pairs,
                           rowhook.key_sql('new', (c).key) || ' = ' || rowhook.key_sql('old', (c).key) AS same_key) AS p
        WHERE r.table_name = (c).table_name AND r.op = rules_sql.op HAVING count(*) > 0), '') END
 $fn$;
@@ -169,11 +174,11 @@ CREATE FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) RETU
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- The doorbell after the events, clock before flag: see rowhook.ring(), whose test this repeats, since a call costs each
-    -- write 2 microseconds and the test none. Under on_error = record what fails costs no more than its own events: a rule's not
-    -- the row's, nor the other way round.
+    -- write 2 microseconds. A flag that is 0 or null, disarmed, needs no clock. Under on_error = record what fails costs no more than
+    -- its own events: a rule's not the row's, nor the other way round.
     WITH ring (test) AS (
         SELECT format($sql$
-    IF %s THEN
+    IF %s AND pg_sequence_last_value('rowhook.doorbell'::regclass) > 0 THEN
         _now := date_part('epoch', clock_timestamp()) * 1000;
         _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
         IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
@@ -197,8 +202,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Time and slot once for all rows, where the columns' own defaults would be computed for each; named by their block, as a
     -- captured column may be called "at". The transaction's id is left to its default: a statement that changes no row takes none.
-    -- What the session says of itself is looked for once a statement, all of it in one expression: it costs each write that says
-    -- nothing half a microsecond.
+    -- What the session says of itself is looked for once a statement, all of it in one expression, which ignores what is null.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
@@ -208,14 +212,14 @@ $sql$, function_sql.name, format($sql$%s
 <<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
-    slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0);
+    slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint;
     context json;
     chain   text;
     _now   double precision;
     _armed bigint;%s
 BEGIN
-    IF concat(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
-              current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
+    IF greatest(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
+                current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
         IF rowhook.skips() THEN RETURN NULL; END IF;
         context := rowhook.session_context();
         chain := context ->> 'correlation_id';

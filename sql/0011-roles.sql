@@ -67,8 +67,8 @@ BEGIN
         -- Made by a later migration, which calls this again.
         IF to_regclass('rowhook.chain') IS NOT NULL THEN
             GRANT SELECT, INSERT, UPDATE, DELETE ON rowhook.chain TO rowhook_capture;
-            GRANT EXECUTE ON FUNCTION rowhook.session_context(), rowhook.skips(), rowhook.loop_limit(), rowhook.loops(text, text, text, text)
-                TO rowhook_capture;
+            GRANT EXECUTE ON FUNCTION rowhook.session_context(), rowhook.skips(), rowhook.loop_limit(), rowhook.loops(text, text, text, text),
+                rowhook.looped(text, text, text, text) TO rowhook_capture;
         END IF;
     END IF;
     IF to_regrole('rowhook_relay') IS NOT NULL THEN

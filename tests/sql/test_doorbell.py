@@ -23,6 +23,8 @@ READS_FLAG = "_armed := pg_sequence_last_value('rowhook.doorbell'::regclass);"
 RING_READS_CLOCK = "_now := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000;"
 RING_READS_FLAG = "_armed := pg_catalog.pg_sequence_last_value('rowhook.doorbell'::pg_catalog.regclass);"
 WAITS = f"PERFORM pg_advisory_xact_lock({PAUSE});"
+# Of a relay that died, say: a flag of 0 needs no clock.
+RUN_OUT = "SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1)"
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_a_bell_that_was_never_armed_is_silent(writer: Connection, rings: Rings)
 
 
 def test_a_bell_whose_time_ran_out_is_silent(writer: Connection, conn: Connection, rings: Rings) -> None:
-    conn.execute("SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1)")
+    conn.execute(RUN_OUT)
     writer.execute(INSERT)
     assert not rings()
 
@@ -98,6 +100,7 @@ def test_clock_before_flag__a_bell_armed_while_the_writer_pauses_between_them_ri
     reads = one(conn, "SELECT prosrc FROM pg_proc WHERE pronamespace = 'rowhook'::regnamespace AND proname ~ %s", f"^{function}$")
     assert (reads.index(reads_clock) < reads.index(WAITS) < reads.index(reads_flag)) is not order.startswith("mutant")
 
+    conn.execute(RUN_OUT)
     with conn.transaction():
         one(conn, f"SELECT pg_advisory_xact_lock({PAUSE})")
         writing = threading.Thread(target=writer.execute, args=[writes])
@@ -116,7 +119,10 @@ def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
     mutate(CAPTURE, READS_FLAG, READS_FLAG + WAITS)
     if order.startswith("mutant"):
         mutate(CAPTURE, "BEGIN\n", f"BEGIN\n{READS_FLAG}{WAITS}\n")
+    source = one(conn, "SELECT prosrc FROM pg_proc WHERE proname ~ %s", f"^{CAPTURE}$")
+    assert (source.index("INTO rowhook.event ") < source.index("'rowhook.doorbell'")) is not order.startswith("mutant")
 
+    conn.execute(RUN_OUT)
     with conn.transaction():
         one(conn, f"SELECT pg_advisory_xact_lock({PAUSE})")
         writing = threading.Thread(target=writer.execute, args=[INSERT])

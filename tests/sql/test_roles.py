@@ -83,6 +83,7 @@ MAY = {
         "rowhook.skips()": "EXECUTE",
         "rowhook.loop_limit()": "EXECUTE",
         "rowhook.loops(text,text,text,text)": "EXECUTE",
+        "rowhook.looped(text,text,text,text)": "EXECUTE",
         # Its own: the generated functions belong to it.
         "rowhook.capture_probe()": "EXECUTE",
         "rowhook.capture_1_insert()": "EXECUTE",

@@ -92,6 +92,7 @@ def test_mutant__on_conflict_paired_by_key_loses_both_updates(coins: Connection,
     coins.execute("UPDATE coins SET code = upper(left(name, 1))")
     events()
     mutate(UPDATE_FUNCTION, BY_ORDINAL, BY_KEY)
+    mutate(UPDATE_FUNCTION, "FULL JOIN", "JOIN")
     coins.execute(
         "INSERT INTO coins VALUES (12, 'florin', 'F'), (11, 'ducat', 'D') ON CONFLICT (code) DO UPDATE SET id = excluded.id"
     )
@@ -108,6 +109,33 @@ def test_a_large_update_pairs_each_row_with_itself(conn: Connection, events: Eve
     told = events()
     assert len(told) == 20000
     assert all(e.previous["id"] == e.data["same"] == 120001 - e.data["id"] for e in told)
+
+
+RULE = "SELECT rowhook.rule('point.moved', on_table => 'points', op => 'update', predicate => 'new.n > old.n')"
+EXPLAIN = """
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_level = notice;
+"""
+
+
+@pytest.mark.parametrize("join", ["FULL JOIN", "mutant-JOIN"])
+@pytest.mark.parametrize("captured", ["SELECT rowhook.capture('points')", RULE], ids=["capture", "rule"])
+def test_a_session_whose_first_update_was_of_one_row_does_not_pair_row_by_row(
+    conn: Connection, mutate: Mutate, captured: str, join: str
+) -> None:
+    """Postgres plans the pairing at a session's first update, for as many rows as that one had, and keeps to it."""
+    conn.execute("CREATE TABLE points (id int PRIMARY KEY, n int); INSERT INTO points VALUES (1, 1), (2, 2)")
+    conn.execute(captured)
+    if join.startswith("mutant"):
+        mutate(UPDATE_FUNCTION, "FULL JOIN", "JOIN")
+    plans: list[str] = []
+    conn.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    conn.execute(EXPLAIN)
+    conn.execute("UPDATE points SET n = n + 1 WHERE id = 1")
+    (plan,) = (plan for plan in plans if "Insert on event" in plan)
+    assert ("Hash Cond" in plan or "Merge Cond" in plan) is not join.startswith("mutant"), plan
 
 
 def test_a_row_that_moves_between_partitions_is_deleted_and_created_in_that_order(conn: Connection, events: Events) -> None:
