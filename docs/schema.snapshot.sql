@@ -2249,17 +2249,18 @@ CREATE FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text,
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    _view text := 'predicate_' || pg_backend_pid();
-    _tree text;
+    _view    text := 'predicate_' || pg_backend_pid();
+    _columns text := rowhook.seen_columns(predicate_tree.source);
+    _tree    text;
 BEGIN
     -- What Postgres understands of it, in the same place of the same kind of statement: a view, which is undone at once. The other row
     -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them. A capture's
     -- predicate (op: row) is asked of each row by itself.
     BEGIN
-        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s%s%s WHERE (%s\n)',
-            _view, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
+        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT %s FROM %s) AS %s%s%s WHERE (%s\n)',
+            _view, _columns, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
             CASE WHEN predicate_tree.op <> 'row'
-                 THEN format(', (SELECT * FROM %s) AS %s', predicate_tree.source, CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END) END,
+                 THEN format(', (SELECT %s FROM %s) AS %s', _columns, predicate_tree.source, CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END) END,
             CASE WHEN predicate_tree.with_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END, predicate_tree.predicate);
         SELECT r.ev_action::text INTO _tree FROM pg_rewrite AS r WHERE r.ev_class = to_regclass('rowhook.' || _view);
         RAISE EXCEPTION USING ERRCODE = 'RH003';
@@ -2596,6 +2597,17 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.rules_sql(c rowhook.capture, op text) IS 'What a trigger function does for the rules of one operation';
 
+CREATE FUNCTION rowhook.seen_columns(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN bool_or(a.attgenerated = 'v') THEN coalesce(string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> 'v'), '')
+                ELSE '*' END
+      FROM pg_attribute AS a WHERE a.attrelid = seen_columns.source AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+COMMENT ON FUNCTION rowhook.seen_columns(source regclass) IS 'The columns that a trigger sees, as SELECT names them: all but virtual ones';
+
 CREATE FUNCTION rowhook.session_context() RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2664,7 +2676,8 @@ CREATE FUNCTION rowhook.settings_sql(c rowhook.capture) RETURNS text
     -- The same value is to give the same text, and the same row key, whoever writes: where a setting of the session makes it another,
     -- the function has its own. JSON's dates are ISO in any case and a timestamptz says its zone, but not as text, as in a key or in
     -- a range. It looks into arrays, domains, composite types and ranges; what types of others depend on it can't know, but of
-    -- floats that many are made of them. Each such setting costs a write half a microsecond, so that it is not for all tables.
+    -- floats that many are made of them. All but the last together cost an INSERT of one row 1.2 microseconds of 18, so they are not for
+    -- tables that don't need them.
     WITH RECURSIVE used (type, as_text) AS (
         (SELECT a.atttypid, coalesce(a.attname = ANY ((c).key || (c).tenant), false) OR coalesce((c).redact ? a.attname, false)
            FROM pg_attribute AS a WHERE a.attrelid = (c).table_name AND a.attnum > 0 AND NOT a.attisdropped)
@@ -4411,6 +4424,8 @@ REVOKE ALL ON FUNCTION rowhook.rule_problem(r rowhook.rule) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.rules_sql(c rowhook.capture, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.seen_columns(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.session_context() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.session_context() TO rowhook_capture;

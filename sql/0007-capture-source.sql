@@ -53,6 +53,15 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.needs_names(regclass) IS 'Whether the whole row, as a trigger sees it, is another than the table''s';
 
+CREATE FUNCTION rowhook.seen_columns(source regclass) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN bool_or(a.attgenerated = 'v') THEN coalesce(string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> 'v'), '')
+                ELSE '*' END
+      FROM pg_attribute AS a WHERE a.attrelid = seen_columns.source AND a.attnum > 0 AND NOT a.attisdropped
+$fn$;
+COMMENT ON FUNCTION rowhook.seen_columns(regclass) IS 'The columns that a trigger sees, as SELECT names them: all but virtual ones';
+
 CREATE FUNCTION rowhook.column_sql(source regclass, row_name text, col text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$

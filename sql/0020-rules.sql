@@ -32,17 +32,18 @@ CREATE FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text,
 SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
-    _view text := 'predicate_' || pg_backend_pid();
-    _tree text;
+    _view    text := 'predicate_' || pg_backend_pid();
+    _columns text := rowhook.seen_columns(predicate_tree.source);
+    _tree    text;
 BEGIN
     -- What Postgres understands of it, in the same place of the same kind of statement: a view, which is undone at once. The other row
     -- stands beside the one that an operation has, so that a column without "new." or "old." is refused in each of them. A capture's
     -- predicate (op: row) is asked of each row by itself.
     BEGIN
-        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT * FROM %s) AS %s%s%s WHERE (%s\n)',
-            _view, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
+        EXECUTE format(E'CREATE VIEW rowhook.%I AS SELECT 1 AS one FROM (SELECT %s FROM %s) AS %s%s%s WHERE (%s\n)',
+            _view, _columns, predicate_tree.source, CASE predicate_tree.op WHEN 'delete' THEN 'old' ELSE 'new' END,
             CASE WHEN predicate_tree.op <> 'row'
-                 THEN format(', (SELECT * FROM %s) AS %s', predicate_tree.source, CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END) END,
+                 THEN format(', (SELECT %s FROM %s) AS %s', _columns, predicate_tree.source, CASE predicate_tree.op WHEN 'update' THEN 'old' ELSE 'rowhook_other' END) END,
             CASE WHEN predicate_tree.with_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END, predicate_tree.predicate);
         SELECT r.ev_action::text INTO _tree FROM pg_rewrite AS r WHERE r.ev_class = to_regclass('rowhook.' || _view);
         RAISE EXCEPTION USING ERRCODE = 'RH003';

@@ -148,6 +148,15 @@ def test_a_virtual_column_is_computed_as_a_stored_one_is(conn: Connection, event
         )
         with pytest.raises(psycopg.Error, match='column "tax" of table priced is a virtual generated column'):
             conn.execute("SELECT rowhook.capture('priced', tenant => 'tax')")
+        for capture in (
+            "SELECT rowhook.capture('priced', predicate => 'tax > 1')",
+            "SELECT rowhook.rule('dear', on_table => 'priced', op => 'update', predicate => 'new.tax > old.tax')",
+        ):
+            with pytest.raises(psycopg.Error, match=r"predicate: column .*tax.* does not exist"):
+                conn.execute(capture)
+        conn.execute("SELECT rowhook.rule('dear', on_table => 'priced', op => 'update', predicate => 'new.net > old.net')")
+        conn.execute("UPDATE priced SET net = 20")
+        assert [(event.type, event.data["tax"]) for event in events()] == [("priced.updated", 4), ("dear", 4)]
 
 
 def test_columns_called_like_the_generated_sqls_own_names_are_captured(conn: Connection, events: Events) -> None:

@@ -156,7 +156,7 @@ FOR_WHO_MIGRATES = {
     *("holds_sql", "predicate_depends", "predicate_problem"),
     *("timed", "cost", "event_sql", "redacted_sql", "enrichments", "grants_sql", "key_payload_sql"),
     *("check_redact", "check_enrich", "revoke_enrichments"),
-    *("subscribed", "row_reasons", "row_trigger", "needs_names", "column_sql", "settings_sql"),
+    *("subscribed", "row_reasons", "row_trigger", "needs_names", "seen_columns", "column_sql", "settings_sql"),
     *("check_sight", "captured_above", "captured_below", "heirs", "read_by"),
     *("capture", "capture_id_seq", "event_id_seq", "endpoint_id_seq", "delivery_id_seq", "capture_failure_id_seq"),
     "admin_log_id_seq",
