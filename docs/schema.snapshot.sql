@@ -215,6 +215,7 @@ CREATE TABLE rowhook.capture (
     enrich jsonb,
     predicate text,
     predicate_depends text,
+    known jsonb NOT NULL,
     CONSTRAINT events_known CHECK ((events <@ '{insert,update,delete,truncate}'::text[])),
     CONSTRAINT include_or_exclude CHECK (((include IS NULL) OR (exclude IS NULL))),
     CONSTRAINT max_size_is_positive CHECK ((max_size > 0)),
@@ -271,6 +272,8 @@ COMMENT ON COLUMN rowhook.capture.predicate IS 'Only rows for which this SQL hol
 
 COMMENT ON COLUMN rowhook.capture.predicate_depends IS 'What that depends on. row: on the row alone; settings: on the clock or the session too; functions: on functions that are not Postgres'' own';
 
+COMMENT ON COLUMN rowhook.capture.known IS 'The table as its functions know it: columns by number with name and type, and those that enrich reads';
+
 CREATE FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -283,6 +286,18 @@ CREATE FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds t
 $$;
 
 COMMENT ON FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) IS 'The rows of a backfill within bounds, in order of their key';
+
+CREATE FUNCTION rowhook.bare(c rowhook.capture) RETURNS rowhook.capture
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    c.enrich := NULL;
+    RETURN c;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.bare(c rowhook.capture) IS 'A capture without its further values';
 
 CREATE TABLE rowhook.backfill (
     id bigint NOT NULL,
@@ -405,33 +420,33 @@ $$;
 
 COMMENT ON FUNCTION rowhook.begun(c rowhook.capture) IS 'A capture that was just installed, with where its events begin';
 
+CREATE FUNCTION rowhook.body_columns(c rowhook.capture) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT coalesce((SELECT jsonb_agg(b.is ORDER BY b.n, b.name) FROM (
+        SELECT a.attname::text AS name, array_position(w.names, a.attname::text) AS n, jsonb_build_object('name', a.attname, 'number', a.attnum, 'type',
+                   CASE WHEN (c).redact ? a.attname THEN format('redacted: %s', (c).redact ->> a.attname) ELSE format_type(a.atttypid, a.atttypmod) END) AS is
+          FROM pg_attribute AS a CROSS JOIN (SELECT coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name)) AS names) AS w
+         WHERE a.attrelid = (c).table_name AND a.attname = ANY (w.names) AND a.attnum > 0
+        UNION ALL
+        SELECT e.name, 10000, jsonb_build_object('name', e.name, 'number', NULL, 'type', format('found by %s', (c).enrich ->> e.name))
+          FROM rowhook.enrichments(c) AS e) AS b), '[]')
+$$;
+
+COMMENT ON FUNCTION rowhook.body_columns(c rowhook.capture) IS 'What the data of a capture''s events holds';
+
 CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    SELECT CASE
-    WHEN body_sql.op <> ALL ((c).events) THEN ''
-    WHEN body_sql.op = 'truncate' THEN rowhook.event_sql(c, $sql$'truncate'$sql$, quote_literal((c).type_prefix || '.truncated'), 'NULL', 'NULL', 'NULL::json', 'NULL', '')
-    WHEN (c).mode = 'row' THEN CASE body_sql.op
-        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
-        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'OLD', '')
-        -- OFFSET 0 keeps the planner from computing the payload once for every place that uses it.
-        ELSE rowhook.update_sql(c, rowhook.side_sql(c, 'OLD', '1', ' OFFSET 0') || ' AS o CROSS JOIN '
-                || rowhook.side_sql(c, 'NEW', '1', ' OFFSET 0') || ' AS n', (c).tenant IS NOT NULL) END
-    ELSE CASE body_sql.op
-        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', ' FROM rowhook_new_rows AS rowhook_new')
-        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', ' FROM rowhook_old_rows AS rowhook_old')
-        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change. FULL JOIN, though none
-        -- is left over: it is never done row by row, as the planner would think right where a session's first update was of one row.
-        ELSE format($sql$
-    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
-    ELSE%s
-    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
-                  rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.k = o.k', true)) END
-    END
-    FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
-                 rowhook.side_sql(c, 'rowhook_new', 'row_number() OVER ()', ' FROM rowhook_new_rows AS rowhook_new') AS new_rows) AS p
-$_$;
+    AS $$
+    -- Which rows are captured can't be told by a predicate that doesn't fit: none is, as what was sent can't be taken back.
+    SELECT CASE WHEN (c).predicate IS NULL OR b.sql = '' OR body_sql.op = 'truncate' THEN b.sql
+                ELSE rowhook.guard_sql(c, format('%s WHERE false AND %s', rowhook.guarded_rows_sql(c, body_sql.op, 'rowhook_old', 'rowhook_new'),
+                         rowhook.holds_sql(c, CASE body_sql.op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END)), 'when', '_captured := false;')
+                     || format(E'\n    IF _captured THEN%s\n    END IF;', b.sql) END
+      FROM (SELECT rowhook.enriched_sql(c, body_sql.op, true, rowhook.events_sql(c, body_sql.op), rowhook.events_sql(rowhook.bare(c), body_sql.op)) AS sql) AS b
+$$;
 
 COMMENT ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) IS 'What a trigger function does for one operation, rules apart';
 
@@ -458,11 +473,17 @@ DECLARE
     _cast record;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
+    PERFORM rowhook.set_rules_aside(capture.table_name);
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
                                   capture.enrich, capture.predicate);
     SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
-    IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
+    IF _was.fingerprint = _plan.fingerprint AND _was.known -> 'origin' = _plan.known -> 'origin' AND rowhook.capture_is_whole(_plan) THEN
+        UPDATE rowhook.capture AS c
+           SET (exclude, include, redact, enrich, predicate_depends, known)
+             = (_plan.exclude, _plan.include, _plan.redact, _plan.enrich, _plan.predicate_depends, _plan.known)
+         WHERE c.id = _plan.id AND c.known <> _plan.known;  -- a column that is left out may have another name
+        PERFORM rowhook.note_version(_plan, tell => _was.known <> _plan.known);
         RETURN 'unchanged';
     END IF;
     IF _plan.on_error = 'abort' THEN
@@ -480,7 +501,15 @@ BEGIN
         RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name)
             USING HINT = 'Capture those tables too';
     END IF;
-    EXECUTE rowhook.capture_ddl(_plan);
+    PERFORM rowhook.execute_own(rowhook.capture_ddl(_plan));
+    IF rowhook.known_of(_plan) <> _plan.known THEN
+        -- It waited for the table's lock, and the table was altered meanwhile.
+        PERFORM rowhook.set_rules_aside(capture.table_name);
+        _plan := rowhook.followed(_plan);
+        _plan.known := rowhook.known_of(_plan);
+        _plan.fingerprint := rowhook.fingerprint(_plan);
+        PERFORM rowhook.execute_own(rowhook.capture_ddl(_plan));
+    END IF;
     PERFORM rowhook.revoke_enrichments(_was, _plan);
     IF _plan.key IS DISTINCT FROM _was.key OR _plan.predicate IS DISTINCT FROM _was.predicate OR _was.events = '{}' THEN
         _plan.labels := NULL;  -- rows have other names in the events from here on, others have events, or only now have any
@@ -488,6 +517,7 @@ BEGIN
     _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
     INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
+    PERFORM rowhook.note_version(_plan, tell => _was.known <> _plan.known);  -- other options alone are the operator's own doing
     RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
 END
 $$;
@@ -498,26 +528,7 @@ CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
-        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
-                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
-                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
-             || format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
-                       rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
-        ELSE '' END
-    || coalesce((SELECT string_agg(
-            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op))
-            || format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
-                      op, upper(op), (c).table_name,
-                      CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
-                              WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
-                              WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
-          FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
-         WHERE op = 'truncate' OR (c).mode = 'statement'), '')
-    || CASE WHEN (c).paused OR rowhook.subscribed((c).table_name) THEN coalesce((
-            SELECT string_agg(format(E'ALTER TABLE %s %s TRIGGER %s;\n', (c).table_name, CASE WHEN (c).paused THEN 'DISABLE' ELSE 'ENABLE ALWAYS' END, t), '')
-              FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
-      FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
+    SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || rowhook.functions_ddl(c) || rowhook.triggers_ddl(c)
 $$;
 
 COMMENT ON FUNCTION rowhook.capture_ddl(c rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';
@@ -573,7 +584,7 @@ BEGIN
         PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
     END IF;
     PERFORM rowhook.check_source(capture_plan.table_name);
-    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = capture_plan.table_name;
+    SELECT f.* INTO _was FROM rowhook.capture AS c, rowhook.followed(c) AS f WHERE c.table_name = capture_plan.table_name;
     _plan := _was;
     _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
     _plan.table_name := capture_plan.table_name;
@@ -598,15 +609,24 @@ BEGIN
     _plan.max_size := nullif(coalesce(capture_plan.max_size, _was.max_size), 0);
     _plan.enrich := nullif(coalesce(capture_plan.enrich, _was.enrich), '{}');
     _plan.predicate := nullif(coalesce(capture_plan.predicate, _was.predicate), '');
-    _plan.predicate_depends := rowhook.predicate_depends(_plan.table_name, _plan.predicate);
+    -- What was given before is not parsed here, where anybody's DDL may lead: types may be others by now, with others' functions.
+    _plan.predicate_depends := CASE WHEN _plan.predicate IS NULL THEN NULL
+        WHEN capture_plan.predicate IS NOT NULL THEN rowhook.predicate_depends(_plan.table_name, _plan.predicate)
+        WHEN rowhook.known_of(_plan) -> 'columns' @> (_was.known -> 'columns') THEN _was.predicate_depends ELSE 'functions' END;
 
-    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
-    PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
-    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
-    PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    -- What is given must fit; what was given before and has lost its column is set aside (rowhook.set_aside).
+    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[nullif(capture_plan.tenant, '')]);
+    PERFORM rowhook.check_columns(_plan.table_name, 'include', capture_plan.include);
+    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', capture_plan.exclude);
+    PERFORM rowhook.check_columns(_plan.table_name, 'key', capture_plan.key);
     PERFORM rowhook.check_sight(_plan, _was);
     PERFORM rowhook.check_redact(_plan);
-    PERFORM rowhook.check_enrich(_plan);
+    IF capture_plan.redact IS NOT NULL THEN
+        PERFORM rowhook.check_columns(_plan.table_name, 'redact', ARRAY(SELECT jsonb_object_keys(_plan.redact)));
+    END IF;
+    IF capture_plan.enrich IS NOT NULL THEN
+        PERFORM rowhook.check_enrich(_plan);
+    END IF;
     IF _plan.max_size < 0 THEN
         PERFORM rowhook.refuse(format('max_size: %s is not a number of bytes', _plan.max_size), 'Give how large an event''s JSON may be, e.g. 65536; 0: any size');
     END IF;
@@ -620,7 +640,7 @@ BEGIN
     IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
         PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
     END IF;
-    IF _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
+    IF capture_plan.exclude IS NOT NULL AND _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
         PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
     END IF;
     -- One order, no repeats: the same options always give the same SQL.
@@ -632,7 +652,8 @@ BEGIN
         END IF;
     END IF;
     _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
-    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^(DROP|GRANT) [^\n]*\n', '', 'gn'));
+    _plan.known := rowhook.known_of(_plan);
+    _plan.fingerprint := rowhook.fingerprint(_plan);
     RETURN _plan;
 END
 $_$;
@@ -678,7 +699,9 @@ CREATE FUNCTION rowhook.captured_columns(c rowhook.capture) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT CASE WHEN (c).include IS NOT NULL THEN (c).include
+    SELECT CASE WHEN (c).include IS NOT NULL
+                THEN ARRAY(SELECT u.col FROM unnest((c).include) WITH ORDINALITY AS u (col, n)
+                            WHERE u.col = ANY (rowhook.columns_of((c).table_name)) ORDER BY n)
                 WHEN (c).exclude IS NOT NULL
                 THEN ARRAY(SELECT u.col FROM unnest(rowhook.columns_of((c).table_name)) WITH ORDINALITY AS u (col, n)
                             WHERE u.col <> ALL ((c).exclude) ORDER BY n) END
@@ -783,10 +806,12 @@ BEGIN
         END IF;
         SELECT e.* INTO _found FROM rowhook.enrichments(c) AS e WHERE e.name = _name;
         IF NOT FOUND THEN
+            PERFORM rowhook.check_columns(f.confrelid::regclass, 'enrich', ARRAY[split_part(_path, '.', 2)])
+               FROM pg_constraint AS f JOIN pg_attribute AS n ON n.attrelid = f.conrelid AND f.conkey = ARRAY[n.attnum]
+              WHERE f.conrelid = c.table_name AND f.contype = 'f' AND n.attname = split_part(_path, '.', 1);
             PERFORM rowhook.refuse(format('enrich: column "%s" of table %s is no foreign key by itself', split_part(_path, '.', 1), rowhook.table_label(c.table_name)),
                                    'Name a column that REFERENCES one of another table');
         END IF;
-        PERFORM rowhook.check_columns(_found.far, 'enrich', ARRAY[_found.far_column]);
     END LOOP;
 END
 $_$;
@@ -878,7 +903,6 @@ BEGIN
     ELSIF jsonb_typeof(c.redact) <> 'object' THEN
         PERFORM rowhook.refuse('redact is not a JSON object', 'Give columns and how: {"email": "sha256", "card": "last4", "phone": "mask"}');
     END IF;
-    PERFORM rowhook.check_columns(c.table_name, 'redact', ARRAY(SELECT jsonb_object_keys(c.redact)));
     FOR _column, _method IN SELECT * FROM jsonb_each_text(c.redact) LOOP
         IF _method IS NULL OR _method NOT IN ('sha256', 'mask', 'last4') THEN
             PERFORM rowhook.refuse(format('redact: "%s" is no way to make column "%s" unreadable', _method, _column), 'Give sha256, mask or last4');
@@ -1000,9 +1024,9 @@ BEGIN
             format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
     END IF;
     -- What follows runs with the rights of who asks: no code of other people's may be called by it.
-    IF c.predicate_depends = 'functions' THEN
-        PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, with the rights of %s: %s', _label, current_user, c.predicate),
-            format('Say it without them: rowhook capture %s --when …', _label));
+    IF c.predicate_depends = 'functions' OR c.predicate IS NOT NULL AND NOT rowhook.known_of(c) -> 'columns' @> (c.known -> 'columns') THEN
+        PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, or may do so since columns have changed, with the rights of %s: %s', _label, current_user, c.predicate),
+            format('Say it without them, or once more: rowhook capture %s --when …', _label));
     END IF;
     FOR _cast IN
         SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner
@@ -1033,9 +1057,7 @@ CREATE FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) RETURNS tex
                     THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
                     ELSE rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
            FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
-        (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
-                                  e.far_column, e.far, e.far_key, chosen_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
-           FROM rowhook.enrichments(c) AS e)) END
+        (SELECT string_agg(format('%s AS %I', f.value, f.name), ', ' ORDER BY f.name) FROM rowhook.far_values(c, chosen_sql.row_name) AS f)) END
 $$;
 
 COMMENT ON FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) IS 'What is SELECTed of a row for its event''s data; null: the whole row as it is';
@@ -1111,6 +1133,25 @@ CREATE FUNCTION rowhook.compared_sql(old_record text, new_record text) RETURNS t
 $_$;
 
 COMMENT ON FUNCTION rowhook.compared_sql(old_record text, new_record text) IS 'SQL of a row that holds an old and a new record as JSON, column by column';
+
+CREATE FUNCTION rowhook.concerned(tag text, altered oid[]) RETURNS SETOF rowhook.capture
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Those of the tables that were altered and of what inherits from them, those that read other tables, those whose table is gone; a
+    -- type, a schema, a function may concern any.
+    WITH RECURSIVE reached (oid) AS (
+        SELECT unnest(concerned.altered)
+        UNION SELECT i.inhrelid FROM reached AS p JOIN pg_inherits AS i ON i.inhparent = p.oid
+    )
+    SELECT c.* FROM rowhook.capture AS c
+     WHERE (concerned.tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'ALTER FOREIGN TABLE', 'DROP FOREIGN TABLE') OR c.table_name IN (SELECT r.oid FROM reached AS r)
+            OR c.enrich IS NOT NULL OR NOT EXISTS (SELECT FROM pg_class AS t WHERE t.oid = c.table_name))
+       AND rowhook.is_behind(c)
+     ORDER BY c.id
+$$;
+
+COMMENT ON FUNCTION rowhook.concerned(tag text, altered oid[]) IS 'Captures that a command of DDL has left behind';
 
 CREATE FUNCTION rowhook.cost(c rowhook.capture, most integer DEFAULT 1000, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) RETURNS SETOF record
     LANGUAGE plpgsql
@@ -1264,6 +1305,20 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.empty_slot(slot integer, patience interval) IS 'Empty a slot that was swept: emptied; late: it holds what was not seen, and is to be swept anew; unswept';
 
+CREATE FUNCTION rowhook.enriched_sql(c rowhook.capture, op text, guarded boolean, body text, bare text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN enriched_sql.body = '' OR enriched_sql.op = 'truncate' OR NOT EXISTS (SELECT FROM rowhook.enrichments(c)) THEN enriched_sql.body
+                ELSE CASE WHEN enriched_sql.guarded
+                          -- Executed, for no row: rights are looked at only then, and a table that was made anew has none.
+                          THEN rowhook.guard_sql(c, (SELECT string_agg(f.value, ', ') FROM rowhook.far_values(c, CASE enriched_sql.op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END) AS f)
+                                   || rowhook.guarded_rows_sql(c, enriched_sql.op, 'rowhook_old', 'rowhook_new') || ' LIMIT 0', 'enrich', '_enriched := false;') ELSE '' END
+                     || format(E'\n    IF _enriched THEN%s\n    ELSE%s\n    END IF;', enriched_sql.body, enriched_sql.bare) END
+$$;
+
+COMMENT ON FUNCTION rowhook.enriched_sql(c rowhook.capture, op text, guarded boolean, body text, bare text) IS 'What is done with further values, and without where they can''t be found';
+
 CREATE FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near text, OUT far regclass, OUT far_key text, OUT far_column text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1273,6 +1328,7 @@ CREATE FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near t
       JOIN pg_attribute AS n ON n.attrelid = (c).table_name AND n.attname = split_part(e.value, '.', 1)
       JOIN pg_constraint AS f ON f.conrelid = n.attrelid AND f.contype = 'f' AND f.conkey = ARRAY[n.attnum]
       JOIN pg_attribute AS k ON k.attrelid = f.confrelid AND k.attnum = f.confkey[1]
+     WHERE EXISTS (SELECT FROM pg_attribute AS v WHERE v.attrelid = f.confrelid AND v.attname = split_part(e.value, '.', 2) AND v.attnum > 0)
      ORDER BY e.key, f.conname
 $$;
 
@@ -1302,6 +1358,60 @@ CREATE FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key
 $_$;
 
 COMMENT ON FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key text, tenant text, data text, keys text, source text, previous text, moved text, old_keys text, condition text) IS 'An INSERT of events';
+
+CREATE FUNCTION rowhook.events_sql(c rowhook.capture, op text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    SELECT CASE
+    WHEN events_sql.op <> ALL ((c).events) THEN ''
+    WHEN events_sql.op = 'truncate' THEN rowhook.event_sql(c, $sql$'truncate'$sql$, quote_literal((c).type_prefix || '.truncated'), 'NULL', 'NULL', 'NULL::json', 'NULL', '')
+    WHEN (c).mode = 'row' THEN CASE events_sql.op
+        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', E'\n      FROM ' || rowhook.row_sql(c, 'new') || ' AS rowhook_new')
+        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', E'\n      FROM ' || rowhook.row_sql(c, 'old') || ' AS rowhook_old')
+        -- OFFSET 0 keeps the planner from computing the payload once for every place that uses it.
+        ELSE rowhook.update_sql(c, rowhook.side_sql(c, 'rowhook_old', '1', format(' FROM %s AS rowhook_old OFFSET 0', rowhook.row_sql(c, 'old'))) || ' AS o CROSS JOIN '
+                || rowhook.side_sql(c, 'rowhook_new', '1', format(' FROM %s AS rowhook_new OFFSET 0', rowhook.row_sql(c, 'new'))) || ' AS n', (c).tenant IS NOT NULL) END
+    ELSE CASE events_sql.op
+        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', ' FROM rowhook_new_rows AS rowhook_new')
+        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', ' FROM rowhook_old_rows AS rowhook_old')
+        -- The two transition tables are in the same order: pairing by ordinal is right even when keys change. FULL JOIN, though none
+        -- is left over: it is never done row by row, as the planner would think right where a session's first update was of one row.
+        ELSE format($sql$
+    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
+    ELSE%s
+    END IF;$sql$, rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.i = o.i', (c).tenant IS NOT NULL),
+                  rowhook.update_sql(c, p.old_rows || ' AS o FULL JOIN ' || p.new_rows || ' AS n ON n.k = o.k', true)) END
+    END
+    FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
+                 rowhook.side_sql(c, 'rowhook_new', 'row_number() OVER ()', ' FROM rowhook_new_rows AS rowhook_new') AS new_rows) AS p
+$_$;
+
+COMMENT ON FUNCTION rowhook.events_sql(c rowhook.capture, op text) IS 'The INSERTs of the events of one operation, rules apart';
+
+CREATE FUNCTION rowhook.execute_own(ddl text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- What Rowhook does to triggers and functions is no DDL that captures have to follow.
+    PERFORM set_config('rowhook.at_work', 'on', true);
+    EXECUTE ddl;
+    PERFORM set_config('rowhook.at_work', '', true);
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.execute_own(ddl text) IS 'Execute DDL of Rowhook''s own, which no capture follows';
+
+CREATE FUNCTION rowhook.far_values(c rowhook.capture, row_name text, OUT name text, OUT value text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT e.name, format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I)', e.far_column, e.far, e.far_key, far_values.row_name, e.near)
+      FROM rowhook.enrichments(c) AS e ORDER BY e.name
+$$;
+
+COMMENT ON FUNCTION rowhook.far_values(c rowhook.capture, row_name text, OUT name text, OUT value text) IS 'A capture''s further values, and the SQL expressions that find them';
 
 CREATE FUNCTION rowhook.filter_document(type text, data json, previous json, context json DEFAULT NULL::json) RETURNS jsonb
     LANGUAGE plpgsql STABLE
@@ -1440,6 +1550,115 @@ $$;
 
 COMMENT ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) IS 'Dispatch: fewer events at once, please; where there is one only, it fails';
 
+CREATE FUNCTION rowhook.fingerprint(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Without the table's oid, which a restore changes.
+    SELECT md5(regexp_replace(regexp_replace(rowhook.capture_ddl(c), '^(DROP|GRANT) [^\n]*\n', '', 'gn'), '''+[0-9]+''+::regclass', '', 'g'))
+$$;
+
+COMMENT ON FUNCTION rowhook.fingerprint(c rowhook.capture) IS 'Of the SQL that a capture is made of';
+
+CREATE FUNCTION rowhook.follow(c rowhook.capture) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _plan   rowhook.capture;
+    _enrich jsonb;
+    _anew   boolean;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_class AS t WHERE t.oid = c.table_name) THEN
+        PERFORM rowhook.note_version(c, tell => true);
+        RETURN 'dropped';
+    END IF;
+    PERFORM rowhook.set_rules_aside(c.table_name);
+    _plan := rowhook.capture_plan(c.table_name);
+    _enrich := _plan.enrich;
+    -- No right is granted here: a foreign key may have been led elsewhere by somebody who may not read there.
+    _plan.enrich := (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(_plan.enrich) AS e WHERE NOT rowhook.lacks_rights(_plan, e.key));
+    _plan.fingerprint := rowhook.fingerprint(_plan);
+    _anew := _plan.mode <> c.mode OR (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = ANY (rowhook.trigger_names(_plan)))
+                                     <> cardinality(rowhook.trigger_names(_plan));
+    IF _anew AND NOT rowhook.holds_exclusively(c.table_name) THEN
+        _plan.mode := c.mode;  -- for somebody who waits for the table's lock with patience
+        _plan.fingerprint := 'its mode is another';
+        _anew := false;
+    END IF;
+    IF _plan.key IS DISTINCT FROM c.key THEN
+        _plan.labels := NULL;
+    END IF;
+    _plan := rowhook.begun(_plan);
+    UPDATE rowhook.capture AS w
+       SET (installed_at, mode, tenant, include, exclude, key, redact, enrich, predicate_depends, known, fingerprint, labels, since_event, since_xid, began_empty)
+         = (_plan.installed_at, _plan.mode, _plan.tenant, _plan.include, _plan.exclude, _plan.key, _plan.redact, _enrich, _plan.predicate_depends, _plan.known,
+            _plan.fingerprint, _plan.labels, _plan.since_event, _plan.since_xid, _plan.began_empty)
+     WHERE w.id = c.id;
+    PERFORM rowhook.execute_own(CASE WHEN _anew THEN rowhook.drop_ddl(c) || rowhook.functions_ddl(_plan) || rowhook.triggers_ddl(_plan)
+                                     ELSE rowhook.functions_ddl(_plan) END);
+    _plan.enrich := _enrich;
+    PERFORM rowhook.note_version(_plan, tell => true);
+    RETURN 'followed';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.follow(c rowhook.capture) IS 'Take over what has become of a captured table: functions anew, rules that fit, a version';
+
+CREATE FUNCTION rowhook.follow_ddl() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '500ms'
+    AS $$
+DECLARE
+    _capture rowhook.capture;
+BEGIN
+    -- Rowhook's own DDL. Who says so of theirs is followed later.
+    IF current_setting('rowhook.at_work', true) = 'on' THEN
+        RETURN;
+    END IF;
+    FOR _capture IN
+        SELECT c.* FROM rowhook.concerned(TG_TAG, ARRAY(SELECT d.objid FROM pg_event_trigger_ddl_commands() AS d WHERE d.classid = 'pg_class'::regclass)) AS c
+    LOOP
+        BEGIN
+            PERFORM rowhook.follow(_capture);
+        EXCEPTION WHEN OTHERS THEN
+            INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message)
+            VALUES (_capture.labels[cardinality(_capture.labels)], TG_TAG, SQLSTATE, 'the schema''s change waits for rowhook run: ' || SQLERRM);
+        END;
+    END LOOP;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'Rowhook could not follow this change of the schema: %', SQLERRM USING HINT = 'rowhook run does, when it is started; rowhook doctor says what waits';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.follow_ddl() IS 'Event trigger function: captures follow what DDL does to their tables, in its transaction';
+
+CREATE FUNCTION rowhook.followed(c rowhook.capture) RETURNS rowhook.capture
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF c.known = rowhook.known_of(c) THEN
+        RETURN c;
+    END IF;
+    c.tenant := rowhook.renamed(c, c.tenant);
+    c.key := ARRAY(SELECT rowhook.renamed(c, u.col) FROM unnest(c.key) WITH ORDINALITY AS u (col, n) ORDER BY u.n);
+    c.include := (SELECT array_agg(rowhook.renamed(c, u.col) ORDER BY u.n) FROM unnest(c.include) WITH ORDINALITY AS u (col, n));
+    c.exclude := (SELECT array_agg(rowhook.renamed(c, u.col) ORDER BY u.n) FROM unnest(c.exclude) WITH ORDINALITY AS u (col, n));
+    c.redact := (SELECT jsonb_object_agg(rowhook.renamed(c, e.key), e.value) FROM jsonb_each(c.redact) AS e);
+    -- The foreign key by its column, the value by its column's number in the other table, while that is the same one.
+    c.enrich := (SELECT jsonb_object_agg(e.key, format('%s.%s', rowhook.renamed(c, split_part(e.value, '.', 1)),
+                            coalesce(a.attname, split_part(e.value, '.', 2))))
+                   FROM jsonb_each_text(c.enrich) AS e
+                   LEFT JOIN pg_attribute AS a ON a.attrelid = (c.known #>> ARRAY['far', e.key, '0'])::oid AND NOT a.attisdropped
+                         AND a.attnum = (c.known #>> ARRAY['far', e.key, '1'])::smallint AND c.known ->> 'origin' = rowhook.origin_of(c.table_name));
+    RETURN c;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.followed(c rowhook.capture) IS 'A capture whose options name columns as they are called now';
+
 CREATE FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1452,8 +1671,9 @@ SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
-$sql$, function_sql.name, format($sql$%s
-<<rowhook_now>>
+$sql$, function_sql.name, format($sql$
+#variable_conflict use_column
+%s<<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
     slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint;
@@ -1469,17 +1689,35 @@ BEGIN
         chain := context ->> 'correlation_id';
     END IF;%s
     RETURN NULL;
-END
-$sql$, -- old and new are tables' names in rules; a virtual column's expression has no table's name before its columns
-       CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL AND NOT rowhook.needs_names((c).table_name) THEN ''
-            ELSE E'\n#variable_conflict use_column' END,
-       CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
+END%s
+$sql$, coalesce(rowhook.nulls_sql(c), ''),  -- old and new are tables' names in rules: hence use_column
+       CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;\n    _broken text[] := \'{}\';' END
+           || CASE WHEN EXISTS (SELECT FROM rowhook.enrichments(c)) THEN E'\n    _enriched boolean := true;' ELSE '' END
+           || CASE WHEN (c).predicate IS NULL THEN '' ELSE E'\n    _captured boolean := true;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
-       rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
+       rowhook.steps_sql(c, function_sql.body, function_sql.rules),
+       CASE WHEN rowhook.nulls_sql(c) IS NULL THEN '' ELSE E';\nEND;\nEND' END),
        'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name), rowhook.settings_sql(c))
 $_$;
 
 COMMENT ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) IS 'CREATE FUNCTION of a trigger function';
+
+CREATE FUNCTION rowhook.functions_ddl(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
+        THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
+                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
+                rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
+        ELSE '' END
+    || coalesce((SELECT string_agg(rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op)), '' ORDER BY n)
+                   FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
+                  WHERE op = 'truncate' OR (c).mode = 'statement'), '')
+      FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
+$$;
+
+COMMENT ON FUNCTION rowhook.functions_ddl(c rowhook.capture) IS 'The SQL that makes a capture''s functions, or makes them anew';
 
 CREATE FUNCTION rowhook.give_to_capture_owner(signature text) RETURNS void
     LANGUAGE plpgsql
@@ -1490,7 +1728,11 @@ DECLARE
 BEGIN
     -- A trigger function needs no EXECUTE to be run by its trigger; who has it could bind the function to a table of theirs.
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);
-    IF _owner <> current_user THEN
+    IF pg_get_userbyid((SELECT p.proowner FROM pg_proc AS p WHERE p.oid = signature::regprocedure)) = _owner THEN
+        NULL;  -- made anew, it keeps its owner
+    ELSIF (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', signature, _owner);
+    ELSIF _owner <> current_user THEN
         -- The new owner must be able to create in the schema at this moment, and at no other.
         EXECUTE format('GRANT CREATE ON SCHEMA rowhook TO %I', _owner);
         EXECUTE format('ALTER FUNCTION %s OWNER TO %I', signature, _owner);
@@ -1601,6 +1843,9 @@ BEGIN
         GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
         -- The API's catalog of event types, and what it is asked to emit.
         GRANT SELECT ON rowhook.capture, rowhook.rule TO rowhook_relay;
+        IF to_regclass('rowhook.schema_version') IS NOT NULL THEN
+            PERFORM rowhook.grant_versions();
+        END IF;
         GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
             rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
@@ -1641,6 +1886,17 @@ $$;
 
 COMMENT ON FUNCTION rowhook.grant_to_roles() IS 'Every right that the three roles have in this database';
 
+CREATE FUNCTION rowhook.grant_versions() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    GRANT SELECT ON rowhook.schema_version TO rowhook_relay;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.grant_versions() IS 'What rowhook_relay may do with versions of schemas: tell of them';
+
 CREATE FUNCTION rowhook.grants_sql(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1660,6 +1916,37 @@ $$;
 
 COMMENT ON FUNCTION rowhook.grants_sql(c rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
 
+CREATE FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says text, otherwise text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- Does Postgres still understand this? The query is parsed again whenever something that it names has changed, and evaluates
+    -- nothing, so what is caught can have no other cause. The subtransaction writes nothing: it takes no transaction id.
+    SELECT format($sql$
+    BEGIN
+        PERFORM %s;
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR invalid_schema_name OR internal_error THEN
+        %s%s
+    END;$sql$, guard_sql.query, guard_sql.otherwise,
+        CASE WHEN guard_sql.says IS NULL THEN '' ELSE format($sql$
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, %L || SQLERRM);$sql$,
+            rowhook.table_label((c).table_name), guard_sql.says || ' is set aside: ') END)
+$_$;
+
+COMMENT ON FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says text, otherwise text) IS 'What keeps a writer from failing where DDL has taken away what an expression needs';
+
+CREATE FUNCTION rowhook.guarded_rows_sql(c rowhook.capture, op text, old_name text, new_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT E'\n          FROM ' || string_agg(format('%s AS %I', CASE (c).mode WHEN 'row' THEN rowhook.row_sql(c, s.side) ELSE format('rowhook_%s_rows', s.side) END, s.name),
+                                               ' CROSS JOIN ' ORDER BY s.n)
+      FROM (VALUES (1, 'old', guarded_rows_sql.old_name), (2, 'new', guarded_rows_sql.new_name)) AS s (n, side, name)
+     WHERE CASE guarded_rows_sql.op WHEN 'insert' THEN s.side = 'new' WHEN 'delete' THEN s.side = 'old' ELSE true END
+$$;
+
+COMMENT ON FUNCTION rowhook.guarded_rows_sql(c rowhook.capture, op text, old_name text, new_name text) IS 'The rows that one operation has, for what is only parsed';
+
 CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1672,6 +1959,17 @@ CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text
 $$;
 
 COMMENT ON FUNCTION rowhook.heirs(source regclass) IS 'Tables that inherit from this one and are not captured';
+
+CREATE FUNCTION rowhook.holds_exclusively(source regclass) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = holds_exclusively.source
+                      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+                      AND l.mode = 'AccessExclusiveLock' AND l.granted)
+$$;
+
+COMMENT ON FUNCTION rowhook.holds_exclusively(source regclass) IS 'Whether this session holds a table so that nobody writes to it';
 
 CREATE FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1695,6 +1993,42 @@ CREATE FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_na
 $$;
 
 COMMENT ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) IS 'The INSERT that captures inserted or deleted rows';
+
+CREATE FUNCTION rowhook.is_behind(c rowhook.capture) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT (c).known <> rowhook.known_of(c) AND (
+               EXISTS (SELECT FROM pg_class AS t WHERE t.oid = (c).table_name)
+               OR NOT EXISTS (SELECT FROM rowhook.schema_version AS v WHERE v.capture_id = (c).id AND v.changes @> '[{"change": "table dropped"}]'))
+        OR EXISTS (SELECT FROM rowhook.rule AS r JOIN pg_class AS t ON t.oid = r.table_name
+                    WHERE r.table_name = (c).table_name AND rowhook.rule_problem(r) IS DISTINCT FROM r.set_aside)
+        OR (c).mode <> rowhook.capture_mode((c).table_name, (c).key)
+$$;
+
+COMMENT ON FUNCTION rowhook.is_behind(c rowhook.capture) IS 'Whether a table has changed since its capture was made';
+
+CREATE FUNCTION rowhook.is_wider(was text, becomes text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Whether each value of the one can be read as before among those of the other: the same kind of JSON, and room for all of them.
+    SELECT coalesce(is_wider.was = is_wider.becomes
+        OR array_position(t.numbers, is_wider.was) < array_position(t.numbers, is_wider.becomes)
+        OR is_wider.was = 'real' AND is_wider.becomes = 'double precision'
+        OR is_wider.was IN ('json', 'jsonb') AND is_wider.becomes IN ('json', 'jsonb')
+        OR is_wider.was ~ '^numeric\(' AND is_wider.becomes = 'numeric'
+        OR is_wider.was ~ '^character varying' AND is_wider.becomes IN ('text', 'character varying')
+        OR is_wider.was = 'character varying' AND is_wider.becomes = 'text' OR is_wider.was = 'text' AND is_wider.becomes = 'character varying'
+        OR split_part(is_wider.was, '(', 1) = 'character varying' AND split_part(is_wider.becomes, '(', 1) = 'character varying'
+           AND substring(is_wider.was FROM '\((\d+)\)')::integer <= substring(is_wider.becomes FROM '\((\d+)\)')::integer
+        OR is_wider.was ~ '^numeric\(' AND is_wider.becomes ~ '^numeric\('
+           AND split_part(is_wider.was, ',', 2) = split_part(is_wider.becomes, ',', 2)
+           AND substring(is_wider.was FROM '\((\d+)')::integer <= substring(is_wider.becomes FROM '\((\d+)')::integer, false)
+      FROM (SELECT '{smallint,integer,bigint,numeric}'::text[] AS numbers) AS t
+$$;
+
+COMMENT ON FUNCTION rowhook.is_wider(was text, becomes text) IS 'Whether a column''s new type holds what the old one did, in the same form';
 
 CREATE FUNCTION rowhook.join_capture_role() RETURNS void
     LANGUAGE plpgsql
@@ -1804,6 +2138,31 @@ CREATE FUNCTION rowhook.key_sql(row_name text, columns text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION rowhook.key_sql(row_name text, columns text[]) IS 'SQL expression of a row key';
+
+CREATE FUNCTION rowhook.known_of(c rowhook.capture) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object('origin', rowhook.origin_of((c).table_name), 'label', rowhook.table_label((c).table_name),
+        'columns', coalesce((SELECT jsonb_object_agg(a.attnum, jsonb_build_array(a.attname, format_type(a.atttypid, a.atttypmod)))
+                      FROM pg_attribute AS a WHERE a.attrelid = (c).table_name AND a.attnum > 0 AND NOT a.attisdropped), '{}'),
+        'far', coalesce((SELECT jsonb_object_agg(e.name, jsonb_build_array(e.far::oid, a.attnum, e.far::text, e.far_key, e.near))
+                           FROM rowhook.enrichments(c) AS e JOIN pg_attribute AS a ON a.attrelid = e.far AND a.attname = e.far_column), '{}'))
+$$;
+
+COMMENT ON FUNCTION rowhook.known_of(c rowhook.capture) IS 'A capture''s table as it is now';
+
+CREATE FUNCTION rowhook.lacks_rights(c rowhook.capture, name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    c.enrich := jsonb_build_object(lacks_rights.name, c.enrich -> lacks_rights.name);
+    RETURN rowhook.grants_sql(c) <> '';
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.lacks_rights(c rowhook.capture, name text) IS 'Whether the role of captures may not read one of the further values';
 
 CREATE FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -2123,6 +2482,17 @@ $$;
 
 COMMENT ON FUNCTION rowhook.mark_horizon_of_deleted() IS 'Trigger function of rowhook.event and its slots: remember what a DELETE removes; a move is none';
 
+CREATE FUNCTION rowhook.named_columns(c rowhook.capture) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT ARRAY(SELECT DISTINCT u.col FROM unnest((c).key || (c).tenant || rowhook.captured_columns(c)
+            || CASE WHEN (c).redact IS NOT NULL OR (c).enrich IS NOT NULL THEN rowhook.columns_of((c).table_name) END) AS u (col)
+                  WHERE u.col IS NOT NULL ORDER BY u.col)
+$$;
+
+COMMENT ON FUNCTION rowhook.named_columns(c rowhook.capture) IS 'The columns whose names are in a capture''s functions';
+
 CREATE FUNCTION rowhook.needs_names(source regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2136,15 +2506,67 @@ $$;
 
 COMMENT ON FUNCTION rowhook.needs_names(source regclass) IS 'Whether the whole row, as a trigger sees it, is another than the table''s';
 
-CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text
+CREATE FUNCTION rowhook.note_version(c rowhook.capture, tell boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    _gone    boolean := rowhook.table_label(c.table_name) IS NULL;
+    _label   text    := coalesce(rowhook.table_label(c.table_name), c.labels[cardinality(c.labels)]);
+    _origin  text    := rowhook.origin_of(c.table_name);
+    _columns jsonb   := rowhook.body_columns(c);
+    _last    rowhook.schema_version;
+    _changes jsonb;
+    _compatible boolean;
+BEGIN
+    SELECT v.* INTO _last FROM rowhook.schema_version AS v WHERE v.capture_id = c.id ORDER BY v.version DESC LIMIT 1;
+    _changes := CASE WHEN _last.version IS NULL THEN '[]'
+                     WHEN _gone AND _last.changes @> '[{"change": "table dropped"}]' THEN '[]'
+                     WHEN _gone THEN jsonb_build_array(jsonb_build_object('change', 'table dropped', 'compatible', false))
+                     ELSE CASE WHEN _last.table_name <> _label
+                               THEN jsonb_build_array(jsonb_build_object('change', 'table renamed', 'was', _last.table_name, 'table', _label, 'compatible', false))
+                               ELSE '[]' END || rowhook.schema_changes(_last.columns, _columns, _last.origin = _origin) END;
+    IF _changes = '[]' AND _last.version IS NOT NULL THEN
+        UPDATE rowhook.schema_version AS v SET columns = _columns, origin = _origin
+         WHERE v.capture_id = c.id AND v.version = _last.version AND (v.columns, v.origin) IS DISTINCT FROM (_columns, _origin) AND NOT _gone;
+        RETURN;
+    END IF;
+    _compatible := NOT _changes @> '[{"compatible": false}]';
+    INSERT INTO rowhook.schema_version (capture_id, version, table_name, origin, columns, changes, compatible)
+    VALUES (c.id, coalesce(_last.version, 0) + 1, _label, _origin, _columns, _changes, _compatible);
+    IF tell AND NOT _compatible THEN
+        INSERT INTO rowhook.event (op, type, table_name, row_key, data, context)
+        VALUES ('own', 'schema.changed', _label, _label,
+                json_build_object('table', _label, 'version', _last.version + 1, 'event_types', rowhook.types_of(c), 'changes', _changes),
+                rowhook.session_context());
+        PERFORM rowhook.ring();
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.note_version(c rowhook.capture, tell boolean) IS 'Keep a version of a capture''s schema, if it is another one; tell: emit schema.changed if that is incompatible';
+
+CREATE FUNCTION rowhook.nulls_sql(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT string_agg(format(E'<<rowhook_%s>>\nDECLARE%s\nBEGIN\n', side, (
+               SELECT string_agg(format(' %I text;', u.col), '') FROM unnest(rowhook.named_columns(c)) AS u (col))), '')
+      FROM unnest('{old,new}'::text[]) AS side
+     WHERE rowhook.named_columns(c) <> '{}'
+$$;
+
+COMMENT ON FUNCTION rowhook.nulls_sql(c rowhook.capture) IS 'The blocks in which a column that is gone is null; each wants an END';
+
+CREATE FUNCTION rowhook.numbered_sql(side text, key text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    SELECT format('(SELECT row_number() OVER () AS rowhook_i, CASE WHEN true THEN rowhook_%1$s.* END AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
-                  numbered_sql.side)
+    SELECT format('(SELECT row_number() OVER () AS rowhook_i, %2$s AS rowhook_k, CASE WHEN true THEN rowhook_%1$s.* END AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
+                  numbered_sql.side, rowhook.key_sql('rowhook_' || numbered_sql.side, numbered_sql.key))
 $_$;
 
-COMMENT ON FUNCTION rowhook.numbered_sql(side text) IS 'Old or new rows of an update, by their columns and numbered';
+COMMENT ON FUNCTION rowhook.numbered_sql(side text, key text[]) IS 'Old or new rows of an update, by their columns, with number and key';
 
 CREATE FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -2177,6 +2599,16 @@ CREATE FUNCTION rowhook.operations(c rowhook.capture) RETURNS text[]
 $$;
 
 COMMENT ON FUNCTION rowhook.operations(c rowhook.capture) IS 'Operations that a capture or one of its table''s rules makes events of';
+
+CREATE FUNCTION rowhook.origin_of(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT format('%s/%s/%s', s.system_identifier, d.oid, origin_of.source::oid)
+      FROM pg_control_system() AS s, pg_database AS d WHERE d.datname = current_database()
+$$;
+
+COMMENT ON FUNCTION rowhook.origin_of(source regclass) IS 'Where a table''s columns have the numbers that they have';
 
 CREATE FUNCTION rowhook.pattern_candidates(type text) RETURNS SETOF text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2230,19 +2662,40 @@ $$;
 
 COMMENT ON FUNCTION rowhook.predicate_depends(source regclass, predicate text) IS 'Refuse a capture''s predicate that is none; what it depends on: row, settings, functions';
 
+CREATE FUNCTION rowhook.predicate_fault(op text, predicate text, uses_changed boolean, sample anyelement) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+BEGIN
+    -- As the role without power, who will run it: reading a literal can run what owners of types defined (the CHECK of a domain).
+    EXECUTE format(E'SELECT FROM %s%s WHERE false AND (%s\n) IS TRUE',
+        CASE predicate_fault.op WHEN 'insert' THEN '(SELECT ($1).*) AS new' WHEN 'row' THEN '(SELECT ($1).*) AS new' WHEN 'delete' THEN '(SELECT ($1).*) AS old'
+                                ELSE '(SELECT ($1).*) AS old, (SELECT ($1).*) AS new' END,
+        CASE WHEN predicate_fault.uses_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END,
+        predicate_fault.predicate) USING predicate_fault.sample;
+    RETURN NULL;
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR invalid_schema_name OR internal_error THEN
+    RETURN SQLERRM;
+END
+$_$;
+
+COMMENT ON FUNCTION rowhook.predicate_fault(op text, predicate text, uses_changed boolean, sample anyelement) IS 'Why a predicate can''t be evaluated for rows of this type; null: it can';
+
 CREATE FUNCTION rowhook.predicate_problem(c rowhook.capture) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
+DECLARE
+    _problem text;
 BEGIN
-    PERFORM rowhook.predicate_depends((c).table_name, (c).predicate);
-    RETURN NULL;
-EXCEPTION WHEN SQLSTATE 'RH001' THEN
-    RETURN SQLERRM;
+    IF (c).predicate IS NOT NULL THEN
+        EXECUTE format('SELECT rowhook.predicate_fault(''row'', $1, false, NULL::%s)', (c).table_name) INTO _problem USING (c).predicate;
+    END IF;
+    RETURN _problem;
 END
-$$;
+$_$;
 
-COMMENT ON FUNCTION rowhook.predicate_problem(c rowhook.capture) IS 'Why a capture''s predicate would be refused today: its table has changed';
+COMMENT ON FUNCTION rowhook.predicate_problem(c rowhook.capture) IS 'Why a capture''s predicate can''t be evaluated today: its table has changed; null: it can';
 
 CREATE FUNCTION rowhook.predicate_tree(source regclass, op text, predicate text, with_changed boolean) RETURNS text
     LANGUAGE plpgsql
@@ -2375,6 +2828,17 @@ $$;
 
 COMMENT ON FUNCTION rowhook.refuse(message text, hint text) IS 'A user''s mistake: error RH001 with what was given and what would be right';
 
+CREATE FUNCTION rowhook.renamed(c rowhook.capture, name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT coalesce((SELECT a.attname FROM jsonb_each((c).known -> 'columns') AS k
+                       JOIN pg_attribute AS a ON a.attrelid = (c).table_name AND a.attnum = k.key::smallint AND NOT a.attisdropped
+                      WHERE k.value ->> 0 = renamed.name AND (c).known ->> 'origin' = rowhook.origin_of((c).table_name)), renamed.name)
+$$;
+
+COMMENT ON FUNCTION rowhook.renamed(c rowhook.capture, name text) IS 'What a column is called now that a capture knows by this name';
+
 CREATE FUNCTION rowhook.revoke_enrichments(was rowhook.capture, becomes rowhook.capture) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2442,6 +2906,15 @@ $$;
 
 COMMENT ON FUNCTION rowhook.row_reasons(source regclass, key text[]) IS 'Why a table can only be captured row by row: what "it" is or has; none: statement triggers can work';
 
+CREATE FUNCTION rowhook.row_sql(c rowhook.capture, side text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT format('(SELECT %s.* WHERE %L::regclass IS NOT NULL)', upper(row_sql.side), (c).table_name::oid)
+$$;
+
+COMMENT ON FUNCTION rowhook.row_sql(c rowhook.capture, side text) IS 'A row trigger''s OLD or NEW row, planned anew when its table changes';
+
 CREATE FUNCTION rowhook.row_trigger(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2472,6 +2945,51 @@ $$;
 
 COMMENT ON FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text, tenant text) IS 'Make events of a type whenever a predicate holds for a row that is written; returns installed, changed or unchanged';
 
+CREATE FUNCTION rowhook.rule_guards_sql(c rowhook.capture, op text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- All at once; which of them it is, is asked only where they don't all fit.
+    WITH fits AS (
+        SELECT r.id, p.holds, g.source,
+               rowhook.guard_sql(c, format('%s WHERE false AND %s', g.source, p.holds), 'rule ' || r.type, format('_broken := _broken || %L::text;', r.type)) AS guard
+          FROM rowhook.rules_of(c, rule_guards_sql.op) AS r
+         CROSS JOIN LATERAL (SELECT format(E'(%s\n          ) IS TRUE', r.predicate) AS holds) AS p
+         CROSS JOIN (SELECT rowhook.guarded_rows_sql(c, rule_guards_sql.op, 'old', 'new')
+                         || CASE WHEN bool_or(u.uses_changed) THEN ' CROSS JOIN (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END AS source
+                       FROM rowhook.rules_of(c, rule_guards_sql.op) AS u) AS g
+    )
+    SELECT CASE count(*) WHEN 0 THEN '' WHEN 1 THEN min(f.guard)
+                ELSE rowhook.guard_sql(c, format('%s WHERE false AND (%s)', min(f.source), string_agg(f.holds, ' OR ' ORDER BY f.id)), NULL, string_agg(f.guard, '' ORDER BY f.id)) END
+      FROM fits AS f
+$$;
+
+COMMENT ON FUNCTION rowhook.rule_guards_sql(c rowhook.capture, op text) IS 'Which rules of one operation still fit their table';
+
+CREATE FUNCTION rowhook.rule_inserts_sql(c rowhook.capture, op text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- Old and new rows of an UPDATE are paired as for the capture itself. They carry themselves along whole (rowhook_row), because
+    -- their number is no column of the table.
+    SELECT CASE
+    WHEN (c).mode = 'row' OR rule_inserts_sql.op IN ('insert', 'delete') THEN coalesce(
+        (SELECT string_agg(rowhook.rule_sql(c, r, rowhook.guarded_rows_sql(c, r.op, 'old', 'new'), '*'), '' ORDER BY r.id)
+           FROM rowhook.rules_of(c, rule_inserts_sql.op) AS r), '')
+    ELSE coalesce((SELECT format($sql$
+    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
+    ELSE%s
+    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'FULL ', 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
+                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, '', p.same_key), 'rowhook_row'), '' ORDER BY r.id))
+        FROM rowhook.rules_of(c, rule_inserts_sql.op) AS r
+       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      %%sJOIN %s AS new ON %%s',
+                                 replace(rowhook.numbered_sql('old', (c).key), '%', '%%'), replace(rowhook.numbered_sql('new', (c).key), '%', '%%')) AS pairs,
+                          'new.rowhook_k = old.rowhook_k' AS same_key) AS p
+       HAVING count(*) > 0), '') END
+$_$;
+
+COMMENT ON FUNCTION rowhook.rule_inserts_sql(c rowhook.capture, op text) IS 'The INSERTs of the events of one operation''s rules';
+
 CREATE FUNCTION rowhook.rule_plan(type text, on_table regclass, op text, predicate text, description text DEFAULT NULL::text, tenant text DEFAULT NULL::text, OUT result text, OUT capture rowhook.capture, OUT sql text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2490,11 +3008,11 @@ BEGIN
     SELECT r.* INTO _was FROM rowhook.rule AS r WHERE r.table_name = rule_plan.on_table AND r.type = rule_plan.type;
     result := CASE WHEN _was.id IS NULL THEN 'installed'
                    WHEN (_was.op, _was.predicate) IS DISTINCT FROM (rule_plan.op, rule_plan.predicate)
-                     OR coalesce(rule_plan.description, _was.description) IS DISTINCT FROM _was.description THEN 'changed' ELSE 'unchanged' END;
+                     OR coalesce(rule_plan.description, _was.description) IS DISTINCT FROM _was.description OR _was.set_aside IS NOT NULL THEN 'changed' ELSE 'unchanged' END;
     INSERT INTO rowhook.rule AS r (table_name, type, op, predicate, description, uses_changed)
     VALUES (rule_plan.on_table, rule_plan.type, rule_plan.op, rule_plan.predicate, nullif(rule_plan.description, ''), _uses)
     ON CONFLICT ON CONSTRAINT rule_once_per_table DO UPDATE
-       SET op = excluded.op, predicate = excluded.predicate, uses_changed = excluded.uses_changed, defined_at = clock_timestamp(),
+       SET op = excluded.op, predicate = excluded.predicate, uses_changed = excluded.uses_changed, set_aside = NULL, defined_at = clock_timestamp(),
            description = nullif(coalesce(rule_plan.description, r.description), '')
      WHERE rule_plan.result <> 'unchanged';
     -- Tenant and key are its capture's. A table that has none gets one without events of its own.
@@ -2515,6 +3033,7 @@ CREATE TABLE rowhook.rule (
     predicate text NOT NULL,
     description text,
     uses_changed boolean NOT NULL,
+    set_aside text,
     CONSTRAINT op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text])))
 );
 
@@ -2536,66 +3055,100 @@ COMMENT ON COLUMN rowhook.rule.description IS 'What it is for, in words';
 
 COMMENT ON COLUMN rowhook.rule.uses_changed IS 'Whether it asks which columns changed: only then are they found out';
 
+COMMENT ON COLUMN rowhook.rule.set_aside IS 'Why it makes no events: the table has changed so that it doesn''t fit; null: it does';
+
 CREATE FUNCTION rowhook.rule_problem(r rowhook.rule) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
+DECLARE
+    _problem text;
 BEGIN
-    PERFORM rowhook.check_predicate((r).table_name, (r).op, (r).predicate);
-    RETURN NULL;
-EXCEPTION WHEN SQLSTATE 'RH001' THEN
-    RETURN SQLERRM;
+    -- A null of the table's row type is given along, since the role that looks at it may not even know the table's schema.
+    IF EXISTS (SELECT FROM pg_class AS t WHERE t.oid = r.table_name) THEN
+        EXECUTE format('SELECT rowhook.predicate_fault($1, $2, $3, NULL::%s)', r.table_name) INTO _problem USING r.op, r.predicate, r.uses_changed;
+    END IF;
+    RETURN _problem;
 END
-$$;
+$_$;
 
-COMMENT ON FUNCTION rowhook.rule_problem(r rowhook.rule) IS 'Why a rule would be refused today: its table has changed';
+COMMENT ON FUNCTION rowhook.rule_problem(r rowhook.rule) IS 'Why a rule can''t be evaluated today: its table has changed; null: it can';
 
 CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment. In coalesce()
-    -- it doesn't say that both rows are there, which would make another join of the FULL one.
+    -- Rows are called old and new, as predicates name them, and once more as captures do; a predicate ends with its line, since it may
+    -- end in a comment. In coalesce() it doesn't say that both rows are there, which would make another join of the FULL one.
     SELECT CASE (c).on_error WHEN 'record' THEN format(E'\n    _rule := %L;', (r).type) ELSE '' END
+        || format(E'\n    IF %L <> ALL (_broken) THEN', (r).type)
         || rowhook.event_sql(c, $sql$'rule'$sql$, quote_literal((r).type), rowhook.key_sql(n.name, (c).key), rowhook.tenant_sql(n.name, (c).tenant),
             rowhook.payload_sql(c, n.name, rule_sql.whole), rowhook.key_payload_sql(c, n.name),
-            source => rule_sql.source || CASE WHEN (r).uses_changed THEN format(
-                '%s (SELECT rowhook.changed_columns(row_to_json(old.%2$s), row_to_json(new.%2$s)) AS changed OFFSET 0) AS rowhook_changed',
-                CASE rule_sql.source WHEN '' THEN E'\n      FROM' ELSE E'\n     CROSS JOIN LATERAL' END, rule_sql.whole) ELSE '' END,
-            previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'old', rule_sql.whole),
-                                                             rowhook.payload_sql(c, 'new', rule_sql.whole)) ELSE 'NULL' END,
+            source => rule_sql.source
+                || CASE (r).op WHEN 'insert' THEN '' ELSE E'\n     CROSS JOIN LATERAL (SELECT old.*) AS rowhook_old' END
+                || CASE (r).op WHEN 'delete' THEN '' ELSE E'\n     CROSS JOIN LATERAL (SELECT new.*) AS rowhook_new' END
+                || CASE WHEN (r).uses_changed THEN format(
+                E'\n     CROSS JOIN LATERAL (SELECT rowhook.changed_columns(row_to_json(old.%1$s), row_to_json(new.%1$s)) AS changed OFFSET 0) AS rowhook_changed',
+                rule_sql.whole) ELSE '' END,
+            previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'rowhook_old', rule_sql.whole),
+                                                             rowhook.payload_sql(c, 'rowhook_new', rule_sql.whole)) ELSE 'NULL' END,
             condition => format(E'\n     WHERE coalesce((%s\n     ), false)', (r).predicate))
-        || E'\n    _found := _found OR FOUND;'
-      FROM (SELECT CASE (r).op WHEN 'delete' THEN 'old' ELSE 'new' END AS name) AS n
+        || E'\n    _found := _found OR FOUND;\n    END IF;'
+      FROM (SELECT CASE (r).op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END AS name) AS n
 $_$;
 
 COMMENT ON FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) IS 'The INSERT of one rule''s events';
 
+CREATE FUNCTION rowhook.rules_of(c rowhook.capture, op text) RETURNS SETOF rowhook.rule
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT r.* FROM rowhook.rule AS r
+     WHERE r.table_name = (c).table_name AND r.op = rules_of.op AND r.set_aside IS NULL ORDER BY r.id
+$$;
+
+COMMENT ON FUNCTION rowhook.rules_of(c rowhook.capture, op text) IS 'Rules of a table for one operation, but for those that are set aside';
+
 CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    -- Old and new rows of an UPDATE are paired as for the capture itself. They carry themselves along whole (rowhook_row), because
-    -- their number is no column of the table.
-    SELECT CASE
-    WHEN (c).mode = 'row' THEN coalesce((SELECT string_agg(rowhook.rule_sql(c, r, '', '*'), '' ORDER BY r.id)
-        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
-    WHEN rules_sql.op IN ('insert', 'delete') THEN coalesce((SELECT string_agg(
-            rowhook.rule_sql(c, r, E'\n      FROM ' || CASE r.op WHEN 'insert' THEN 'rowhook_new_rows AS new' ELSE 'rowhook_old_rows AS old' END, '*'), '' ORDER BY r.id)
-        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
-    ELSE coalesce((SELECT format($sql$
-    IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
-    ELSE%s
-    END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'FULL ', 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
-                  string_agg(rowhook.rule_sql(c, r, format(p.pairs, '', p.same_key), 'rowhook_row'), '' ORDER BY r.id))
-        FROM rowhook.rule AS r
-       CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      %%sJOIN %s AS new ON %%s',
-                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) AS pairs,
-                          rowhook.key_sql('new', (c).key) || ' = ' || rowhook.key_sql('old', (c).key) AS same_key) AS p
-       WHERE r.table_name = (c).table_name AND r.op = rules_sql.op HAVING count(*) > 0), '') END
-$_$;
+    AS $$
+    SELECT rowhook.rule_guards_sql(c, rules_sql.op)
+        || rowhook.enriched_sql(c, rules_sql.op, rules_sql.op <> ALL ((c).events), rowhook.rule_inserts_sql(c, rules_sql.op),
+                                rowhook.rule_inserts_sql(rowhook.bare(c), rules_sql.op))
+$$;
 
 COMMENT ON FUNCTION rowhook.rules_sql(c rowhook.capture, op text) IS 'What a trigger function does for the rules of one operation';
+
+CREATE FUNCTION rowhook.schema_changes(was jsonb, becomes jsonb, same_numbers boolean) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Columns are the same by their number; where numbers mean nothing any more (a restore), by name.
+    WITH pair AS (
+        SELECT o.value AS o, n.value AS n
+          FROM jsonb_array_elements(schema_changes.was) AS o
+          FULL JOIN jsonb_array_elements(schema_changes.becomes) AS n
+            ON CASE WHEN schema_changes.same_numbers THEN coalesce(o.value ->> 'number', '-' || (o.value ->> 'name')) ELSE o.value ->> 'name' END
+             = CASE WHEN schema_changes.same_numbers THEN coalesce(n.value ->> 'number', '-' || (n.value ->> 'name')) ELSE n.value ->> 'name' END
+    ), change AS (
+        SELECT 1 AS kind, o ->> 'name' AS name, jsonb_build_object('change', 'dropped', 'column', o -> 'name', 'type', o -> 'type', 'compatible', false) AS is
+          FROM pair WHERE n IS NULL
+        UNION ALL
+        SELECT 2, o ->> 'name', jsonb_build_object('change', 'renamed', 'column', n -> 'name', 'was', o -> 'name', 'compatible', false)
+          FROM pair WHERE o ->> 'name' <> n ->> 'name'
+        UNION ALL
+        SELECT 3, n ->> 'name', jsonb_build_object('change', 'retyped', 'column', n -> 'name', 'type', n -> 'type', 'was', o -> 'type',
+                                                   'compatible', rowhook.is_wider(o ->> 'type', n ->> 'type'))
+          FROM pair WHERE o ->> 'type' <> n ->> 'type'
+        UNION ALL
+        SELECT 4, n ->> 'name', jsonb_build_object('change', 'added', 'column', n -> 'name', 'type', n -> 'type', 'compatible', true)
+          FROM pair WHERE o IS NULL
+    )
+    SELECT coalesce(jsonb_agg(c.is ORDER BY c.kind, c.name), '[]') FROM change AS c
+$$;
+
+COMMENT ON FUNCTION rowhook.schema_changes(was jsonb, becomes jsonb, same_numbers boolean) IS 'What differs between two lists of columns, and whether who reads them has to know';
 
 CREATE FUNCTION rowhook.seen_columns(source regclass) RETURNS text
     LANGUAGE sql STABLE
@@ -2643,6 +3196,37 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.session_context() IS 'What the session says of itself as an event''s context; null: nothing';
 
+CREATE FUNCTION rowhook.set_aside(c rowhook.capture) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- Of an exclusion nothing is set aside: what isn't there is left out.
+    SELECT ARRAY(
+        SELECT format('%s: there is no column "%s" any more', o.option, o.col)
+          FROM (SELECT 'key' AS option, unnest((c).key) AS col UNION ALL SELECT 'tenant', (c).tenant UNION ALL SELECT 'include', unnest((c).include)
+                UNION ALL SELECT 'redact', jsonb_object_keys((c).redact)) AS o
+         WHERE o.col <> ALL (coalesce(rowhook.columns_of((c).table_name), '{}'))
+        UNION ALL
+        SELECT format('enrich: "%s" is not found by a foreign key (%s) any more', e.key, e.value) FROM jsonb_each_text((c).enrich) AS e
+         WHERE NOT EXISTS (SELECT FROM rowhook.enrichments(c) AS n WHERE n.name = e.key)
+        UNION ALL
+        SELECT format('enrich: role %s lacks the right to read "%s" (%s)', rowhook.capture_owner(), e.key, e.value) FROM jsonb_each_text((c).enrich) AS e
+         WHERE rowhook.lacks_rights(c, e.key))
+$$;
+
+COMMENT ON FUNCTION rowhook.set_aside(c rowhook.capture) IS 'What a capture''s options ask for and its table no longer has';
+
+CREATE FUNCTION rowhook.set_rules_aside(source regclass) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    UPDATE rowhook.rule AS r SET set_aside = p.problem
+      FROM (SELECT q.id, rowhook.rule_problem(q) AS problem FROM rowhook.rule AS q WHERE q.table_name = set_rules_aside.source) AS p
+     WHERE p.id = r.id AND p.problem IS DISTINCT FROM r.set_aside
+$$;
+
+COMMENT ON FUNCTION rowhook.set_rules_aside(source regclass) IS 'Note which rules of a table fit it no longer, and which do again';
+
 CREATE FUNCTION rowhook.set_up_roles() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2660,6 +3244,7 @@ BEGIN
     FOR _function IN
         SELECT p.oid FROM pg_proc AS p
          WHERE p.pronamespace = 'rowhook'::regnamespace AND p.prosecdef AND pg_has_role(current_user, p.proowner, 'USAGE')
+           AND p.prorettype <> 'event_trigger'::regtype  -- that one captures: it stays with who migrates
            AND pg_get_userbyid(p.proowner) <> rowhook.capture_owner()
     LOOP
         PERFORM rowhook.give_to_capture_owner(_function::text);
@@ -2985,6 +3570,29 @@ $$;
 
 COMMENT ON FUNCTION rowhook.trigger_names(c rowhook.capture) IS 'The triggers of a capture, quoted';
 
+CREATE FUNCTION rowhook.triggers_ddl(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
+        THEN format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
+                    rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
+        ELSE '' END
+    || coalesce((SELECT string_agg(format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
+                      op, upper(op), (c).table_name,
+                      CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
+                              WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
+                              WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
+          FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
+         WHERE op = 'truncate' OR (c).mode = 'statement'), '')
+    || CASE WHEN (c).paused OR rowhook.subscribed((c).table_name) THEN coalesce((
+            SELECT string_agg(format(E'ALTER TABLE %s %s TRIGGER %s;\n', (c).table_name, CASE WHEN (c).paused THEN 'DISABLE' ELSE 'ENABLE ALWAYS' END, t), '')
+              FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
+      FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
+$$;
+
+COMMENT ON FUNCTION rowhook.triggers_ddl(c rowhook.capture) IS 'The SQL that makes a capture''s triggers, where there are none';
+
 CREATE FUNCTION rowhook.turn_ring(width interval) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3010,6 +3618,17 @@ $$;
 
 COMMENT ON FUNCTION rowhook.turn_ring(width interval) IS 'Let writers go on to an empty slot, if the present one was written to for so long: young, turned, or full';
 
+CREATE FUNCTION rowhook.types_of(c rowhook.capture) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT ARRAY(SELECT (c).type_prefix || '.' || CASE e WHEN 'insert' THEN 'created' WHEN 'truncate' THEN 'truncated' ELSE e || 'd' END
+                   FROM unnest((c).events) WITH ORDINALITY AS u (e, n) ORDER BY u.n)
+        || ARRAY(SELECT r.type FROM rowhook.rule AS r WHERE r.table_name = (c).table_name ORDER BY r.id)
+$$;
+
+COMMENT ON FUNCTION rowhook.types_of(c rowhook.capture) IS 'The event types of a capture and its rules';
+
 CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3026,8 +3645,9 @@ BEGIN
             || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
     END IF;
     DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name;
+    DELETE FROM rowhook.schema_version AS v WHERE v.capture_id = _was.id;
     IF rowhook.drop_ddl(_was) <> '' THEN
-        EXECUTE rowhook.drop_ddl(_was);
+        PERFORM rowhook.execute_own(rowhook.drop_ddl(_was));
     END IF;
     PERFORM rowhook.revoke_enrichments(_was, NULL);
     RETURN 'removed';
@@ -3177,6 +3797,26 @@ CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete bo
 $_$;
 
 COMMENT ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) IS 'SQL that judges each row of a table by its events';
+
+CREATE FUNCTION rowhook.watch_ddl() RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_event_trigger AS t WHERE t.evtname = 'rowhook_follow_ddl') THEN
+        CREATE EVENT TRIGGER rowhook_follow_ddl ON ddl_command_end
+            WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'ALTER FOREIGN TABLE', 'DROP FOREIGN TABLE', 'ALTER SCHEMA', 'DROP SCHEMA', 'DROP OWNED',
+                         'ALTER TYPE', 'DROP TYPE', 'ALTER DOMAIN', 'DROP DOMAIN', 'ALTER FUNCTION', 'DROP FUNCTION', 'DROP OPERATOR', 'DROP CAST',
+                         'ALTER EXTENSION', 'DROP EXTENSION')
+            EXECUTE FUNCTION rowhook.follow_ddl();
+    END IF;
+    RETURN true;
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION rowhook.watch_ddl() IS 'Make the event trigger by which captures follow DDL at once; false: this role may not';
 
 CREATE FUNCTION rowhook.writers_have_ended(patience interval) RETURNS boolean
     LANGUAGE plpgsql
@@ -4022,6 +4662,35 @@ ALTER TABLE rowhook.rule ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE rowhook.schema_version (
+    capture_id integer NOT NULL,
+    version integer NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    table_name text NOT NULL,
+    origin text NOT NULL,
+    columns jsonb NOT NULL,
+    changes jsonb NOT NULL,
+    compatible boolean NOT NULL
+);
+
+COMMENT ON TABLE rowhook.schema_version IS 'What the events of a capture hold, from when on, and what changed with each version';
+
+COMMENT ON COLUMN rowhook.schema_version.capture_id IS 'The capture; its versions go with it';
+
+COMMENT ON COLUMN rowhook.schema_version.version IS 'Counted from 1';
+
+COMMENT ON COLUMN rowhook.schema_version.since IS 'When it began, or was noticed';
+
+COMMENT ON COLUMN rowhook.schema_version.table_name IS 'The table''s name in events';
+
+COMMENT ON COLUMN rowhook.schema_version.origin IS 'Cluster, database and table in which columns have these numbers: a restore changes them';
+
+COMMENT ON COLUMN rowhook.schema_version.columns IS 'In order: [{"name", "type", "number"}]';
+
+COMMENT ON COLUMN rowhook.schema_version.changes IS 'Since the version before: [{"change", "column", "compatible", …}]';
+
+COMMENT ON COLUMN rowhook.schema_version.compatible IS 'Whether who understood the version before understands this one';
+
 CREATE TABLE rowhook.secret (
     id bigint NOT NULL,
     endpoint_id bigint NOT NULL,
@@ -4131,6 +4800,9 @@ ALTER TABLE ONLY rowhook.rule
 ALTER TABLE ONLY rowhook.rule
     ADD CONSTRAINT rule_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY rowhook.schema_version
+    ADD CONSTRAINT schema_version_pkey PRIMARY KEY (capture_id, version);
+
 ALTER TABLE ONLY rowhook.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (id);
 
@@ -4205,12 +4877,16 @@ GRANT SELECT ON TABLE rowhook.capture TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.bare(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.begin_sweep(slot integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.begin_sweep(slot integer) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.begun(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.body_columns(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) FROM PUBLIC;
 
@@ -4272,6 +4948,8 @@ REVOKE ALL ON FUNCTION rowhook.compared(event json, present json, definition tex
 
 REVOKE ALL ON FUNCTION rowhook.compared_sql(old_record text, new_record text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.concerned(tag text, altered oid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.cost(c rowhook.capture, most integer, OUT op text, OUT rows bigint, OUT bare_us numeric, OUT captured_us numeric) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.deliver_past(endpoint bigint, since timestamp with time zone, after bigint, upto bigint, batch integer, OUT last_id bigint, OUT made bigint) FROM PUBLIC;
@@ -4285,9 +4963,17 @@ GRANT ALL ON FUNCTION rowhook.emit(type text, data json, key text, tenant text) 
 REVOKE ALL ON FUNCTION rowhook.empty_slot(slot integer, patience interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.empty_slot(slot integer, patience interval) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.enriched_sql(c rowhook.capture, op text, guarded boolean, body text, bare text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.enrichments(c rowhook.capture, OUT name text, OUT near text, OUT far regclass, OUT far_key text, OUT far_column text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.event_sql(c rowhook.capture, op text, type text, row_key text, tenant text, data text, keys text, source text, previous text, moved text, old_keys text, condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.events_sql(c rowhook.capture, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.execute_own(ddl text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.far_values(c rowhook.capture, row_name text, OUT name text, OUT value text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.filter_document(type text, data json, previous json, context json) TO rowhook_relay;
@@ -4310,7 +4996,17 @@ GRANT ALL ON FUNCTION rowhook.filter_verdict(filter text, type text, data json, 
 REVOKE ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.filters_take_too_long(is_alone boolean) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.fingerprint(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.follow(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.follow_ddl() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.followed(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.function_sql(c rowhook.capture, name text, body text, rules text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.functions_ddl(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.give_to_capture_owner(signature text) FROM PUBLIC;
 
@@ -4322,13 +5018,25 @@ REVOKE ALL ON FUNCTION rowhook.grant_retention() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.grant_to_roles() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.grant_versions() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.grants_sql(c rowhook.capture) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says text, otherwise text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.guarded_rows_sql(c rowhook.capture, op text, old_name text, new_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.heirs(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.holds_exclusively(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.holds_sql(c rowhook.capture, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.insert_sql(c rowhook.capture, op text, past text, row_name text, source text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.is_behind(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.is_wider(was text, becomes text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.join_capture_role() FROM PUBLIC;
 
@@ -4341,6 +5049,10 @@ REVOKE ALL ON FUNCTION rowhook.key_of(parts text[], types regtype[]) FROM PUBLIC
 REVOKE ALL ON FUNCTION rowhook.key_payload_sql(c rowhook.capture, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.key_sql(row_name text, columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.known_of(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.lacks_rights(c rowhook.capture, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) FROM PUBLIC;
 
@@ -4362,13 +5074,21 @@ REVOKE ALL ON FUNCTION rowhook.mark_horizon() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.mark_horizon_of_deleted() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.named_columns(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.needs_names(source regclass) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.numbered_sql(side text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.note_version(c rowhook.capture, tell boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.nulls_sql(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.numbered_sql(side text, key text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.old_key(event rowhook.event, key text[], types regtype[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.operations(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.origin_of(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.pattern_candidates(type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
@@ -4376,6 +5096,8 @@ GRANT ALL ON FUNCTION rowhook.pattern_candidates(type text) TO rowhook_relay;
 REVOKE ALL ON FUNCTION rowhook.payload_sql(c rowhook.capture, row_name text, whole text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.predicate_depends(source regclass, predicate text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.predicate_fault(op text, predicate text, uses_changed boolean, sample anyelement) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.predicate_problem(c rowhook.capture) FROM PUBLIC;
 
@@ -4403,6 +5125,8 @@ REVOKE ALL ON FUNCTION rowhook.redacted_sql(value text, method text) FROM PUBLIC
 REVOKE ALL ON FUNCTION rowhook.refuse(message text, hint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.refuse(message text, hint text) TO rowhook_relay;
 
+REVOKE ALL ON FUNCTION rowhook.renamed(c rowhook.capture, name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.revoke_enrichments(was rowhook.capture, becomes rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.ring() FROM PUBLIC;
@@ -4411,9 +5135,15 @@ GRANT ALL ON FUNCTION rowhook.ring() TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.row_reasons(source regclass, key text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.row_sql(c rowhook.capture, side text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.row_trigger(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.rule(type text, on_table regclass, op text, predicate text, description text, tenant text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.rule_guards_sql(c rowhook.capture, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.rule_inserts_sql(c rowhook.capture, op text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.rule_plan(type text, on_table regclass, op text, predicate text, description text, tenant text, OUT result text, OUT capture rowhook.capture, OUT sql text) FROM PUBLIC;
 
@@ -4423,13 +5153,21 @@ REVOKE ALL ON FUNCTION rowhook.rule_problem(r rowhook.rule) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.rules_of(c rowhook.capture, op text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.rules_sql(c rowhook.capture, op text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.schema_changes(was jsonb, becomes jsonb, same_numbers boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.seen_columns(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.session_context() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.session_context() TO rowhook_capture;
 GRANT ALL ON FUNCTION rowhook.session_context() TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.set_aside(c rowhook.capture) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.set_rules_aside(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.set_up_roles() FROM PUBLIC;
 
@@ -4467,8 +5205,12 @@ REVOKE ALL ON FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) FROM P
 
 REVOKE ALL ON FUNCTION rowhook.trigger_names(c rowhook.capture) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.triggers_ddl(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.turn_ring(width interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.turn_ring(width interval) TO rowhook_relay;
+
+REVOKE ALL ON FUNCTION rowhook.types_of(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass) FROM PUBLIC;
 
@@ -4479,6 +5221,8 @@ REVOKE ALL ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split b
 REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.watch_ddl() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.writers_have_ended(patience interval) FROM PUBLIC;
 
@@ -4527,6 +5271,8 @@ GRANT UPDATE(rung_at) ON TABLE rowhook.probe TO rowhook_relay;
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.rate_clock TO rowhook_relay;
 
 GRANT SELECT,UPDATE ON TABLE rowhook.retention TO rowhook_relay;
+
+GRANT SELECT ON TABLE rowhook.schema_version TO rowhook_relay;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE rowhook.secret TO rowhook_relay;
 

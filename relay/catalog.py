@@ -1,14 +1,17 @@
 """The catalog of event types: those that captures make and Rowhook's own, each with a description, a JSON Schema and an example.
 
-Names come from rowhook.capture, schemas from the columns of its tables and their comments (column_schema.py). What an event
-type that is emitted by hand holds is known to nobody but who emits it: such types are not listed.
+Names come from rowhook.capture, schemas from the columns of its tables and their comments (column_schema.py), versions from
+rowhook.schema_version. What an event type that is emitted by hand holds is known to nobody but who emits it: such types are not
+listed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow
@@ -30,10 +33,20 @@ SAYS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What ``data`` held from ``since`` on; ``changes``: since the version before, as rowhook.schema_changes() has them."""
+
+    number: int
+    since: datetime
+    compatible: bool
+    changes: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class EventType:
     """``schema`` is that of the whole body, ``data`` an example's data as JSON text. ``table`` None: one of Rowhook's own.
 
-    ``has_tenant``: such events have one, so tenants may get them.
+    ``has_tenant``: such events have one, so tenants may get them. ``set_aside``: what its table no longer has, and it needs.
     """
 
     name: str
@@ -43,6 +56,8 @@ class EventType:
     data: str
     previous: str | None = None
     has_tenant: bool = True
+    versions: Sequence[Version] = ()
+    set_aside: str | None = None
 
     def example(self) -> Row:
         """A whole body."""
@@ -66,6 +81,21 @@ def sample(connection: Connection, type: str) -> str | None:
     return next((known.data for known in event_types(connection) if known.name == type), None)
 
 
+def in_words(change: Mapping[str, Any]) -> str:
+    """``dropped notes``, ``renamed user_id to owner_id``."""
+    match change["change"]:
+        case "renamed":
+            return f"renamed {change['was']} to {change['column']}"
+        case "retyped":
+            return f"retyped {change['column']} from {change['was']} to {change['type']}"
+        case "table renamed":
+            return f"table renamed from {change['was']}"
+        case "table dropped":
+            return "table dropped"
+        case kind:
+            return f"{kind} {change['column']}"
+
+
 # --- captured ---------------------------------------------------------------------------------------------------------
 
 
@@ -73,12 +103,35 @@ def _captured(connection: Connection) -> Iterator[EventType]:
     captures = connection.execute(query("catalog.captures")).fetchall()
     columns = _columns(connection, [capture["table"] for capture in captures])
     types = _types(connection, [column.type for of in columns.values() for column in of])
+    versions = _versions(connection)
     for capture in captures:
-        row, example = _changed(capture, *types.row(_kept(capture, columns.get(capture["table"], []))))
+        there = columns.get(capture["table"], [])
+        row, example = _changed(capture, *types.row(_kept(capture, there)))
+        common: dict[str, Any] = {"versions": versions.get(capture["id"], ()), "set_aside": _set_aside(capture, there)}
         for op in capture["events"]:
-            yield _of_capture(capture, op, row, example)
+            yield replace(_of_capture(capture, op, row, example), **common)
         for rule in capture["rules"]:
-            yield _of_rule(capture, rule, row, example)
+            aside = {"set_aside": rule["set_aside"]} if rule["set_aside"] else {}
+            yield replace(_of_rule(capture, rule, row, example), **{**common, **aside})
+
+
+def _versions(connection: Connection) -> dict[int, list[Version]]:
+    found: dict[int, list[Version]] = {}
+    for row in connection.execute(query("schema.versions")).fetchall():
+        version = Version(row["version"], row["since"], row["compatible"], row["changes"])
+        found.setdefault(row["capture"], []).append(version)
+    return found
+
+
+def _set_aside(capture: Row, columns: Sequence[Column]) -> str | None:
+    """What its options name and its table has no longer, as rowhook.set_aside() says it, which not everybody may ask."""
+    there = {column.name for column in columns}
+    if not there:
+        return "the table was dropped"
+    near = [path.partition(".")[0] for path in (capture["enrich"] or {}).values()]
+    named = [*capture["key"], capture["tenant"], *(capture["include"] or ()), *(capture["redact"] or ()), *near]
+    gone = dict.fromkeys(name for name in named if name is not None and name not in there)
+    return f"there is no column {', '.join(gone)} any more" if gone else None
 
 
 def _kept(capture: Row, columns: Sequence[Column]) -> Sequence[Column]:
@@ -181,6 +234,41 @@ def _own(name: str, says: str, **fields: tuple[str, str | int | None]) -> EventT
     return EventType(name, says, None, body_schema(name, says, data), example)
 
 
+def _schema_changed() -> EventType:
+    says = "What a table's events hold has changed so that who reads them has to know. Sent to endpoints that name this type."
+    text = {"type": "string"}
+    change = {
+        "type": "object",
+        "properties": {
+            "change": {"enum": ["added", "dropped", "renamed", "retyped", "table renamed", "table dropped"]},
+            "compatible": {"type": "boolean", "description": "False: who reads the events has to know"},
+            "column": {**text, "description": "As it is called now; of a dropped one, as it was"},
+            "type": {**text, "description": "Its type in Postgres; of a dropped one, as it was"},
+            "was": {**text, "description": "The name or type before"},
+            "table": text,
+        },
+        "required": ["change", "compatible"],
+    }
+    data = {
+        "type": "object",
+        "properties": {
+            "table": {**text, "description": "The table, with its schema unless that is public"},
+            "version": {"type": "integer", "description": "Of the schema, as /event-types counts them"},
+            "event_types": {"type": "array", "items": text, "description": "Whose data it is"},
+            "changes": {"type": "array", "items": change, "minItems": 1},
+        },
+        "required": ["table", "version", "event_types", "changes"],
+    }
+    example = {
+        "table": "expenses",
+        "version": 2,
+        "event_types": ["expense.created", "expense.updated", "expense.deleted", "expense.truncated"],
+        "changes": [{"change": "renamed", "column": "remarks", "was": "notes", "compatible": False}],
+    }
+    name = "schema.changed"
+    return EventType(name, says, None, body_schema(name, says, data), json.dumps(example), has_tenant=False)
+
+
 OWN = {
     own.name: own
     for own in (
@@ -208,5 +296,6 @@ OWN = {
             "A trial, sent to one endpoint alone when somebody asks for it, whatever its patterns are.",
             message=("What it is", "A ping, asked for through the API."),
         ),
+        _schema_changed(),
     )
 }

@@ -44,7 +44,11 @@ DECLARE
 BEGIN
     -- A trigger function needs no EXECUTE to be run by its trigger; who has it could bind the function to a table of theirs.
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);
-    IF _owner <> current_user THEN
+    IF pg_get_userbyid((SELECT p.proowner FROM pg_proc AS p WHERE p.oid = signature::regprocedure)) = _owner THEN
+        NULL;  -- made anew, it keeps its owner
+    ELSIF (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', signature, _owner);
+    ELSIF _owner <> current_user THEN
         -- The new owner must be able to create in the schema at this moment, and at no other.
         EXECUTE format('GRANT CREATE ON SCHEMA rowhook TO %I', _owner);
         EXECUTE format('ALTER FUNCTION %s OWNER TO %I', signature, _owner);

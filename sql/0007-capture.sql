@@ -24,6 +24,7 @@ CREATE TABLE rowhook.capture (
     enrich       jsonb,
     predicate    text,
     predicate_depends text,
+    known        jsonb       NOT NULL,
     CONSTRAINT mode_known CHECK (mode IN ('statement', 'row')),
     CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}'),
     CONSTRAINT type_prefix_is_a_name CHECK (type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
@@ -54,6 +55,7 @@ COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first insta
 COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
 COMMENT ON COLUMN rowhook.capture.redact IS 'Columns whose values never reach an event as they are: {"email": "sha256", "card": "last4", "phone": "mask"}';
 COMMENT ON COLUMN rowhook.capture.max_size IS 'Bytes of JSON above which an event holds its row''s key only; null: none';
+COMMENT ON COLUMN rowhook.capture.known IS 'The table as its functions know it: columns by number with name and type, and those that enrich reads';
 COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign key: {"category_name": "category_id.name"}';
 COMMENT ON COLUMN rowhook.capture.predicate IS 'Only rows for which this SQL holds; null: all';
 COMMENT ON COLUMN rowhook.capture.predicate_depends IS 'What that depends on. row: on the row alone; settings: on the clock or the session too; functions: on functions that are not Postgres'' own';
@@ -68,6 +70,7 @@ CREATE TABLE rowhook.rule (
     predicate    text        NOT NULL,
     description  text,
     uses_changed boolean     NOT NULL,
+    set_aside    text,
     CONSTRAINT rule_once_per_table UNIQUE (table_name, type),
     CONSTRAINT op_known CHECK (op IN ('insert', 'update', 'delete'))
 );
@@ -80,6 +83,7 @@ COMMENT ON COLUMN rowhook.rule.type IS 'Event type, e.g. bill.paid';
 COMMENT ON COLUMN rowhook.rule.op IS 'The operation: insert, update or delete';
 COMMENT ON COLUMN rowhook.rule.predicate IS 'SQL over old, new and changed';
 COMMENT ON COLUMN rowhook.rule.description IS 'What it is for, in words';
+COMMENT ON COLUMN rowhook.rule.set_aside IS 'Why it makes no events: the table has changed so that it doesn''t fit; null: it does';
 COMMENT ON COLUMN rowhook.rule.uses_changed IS 'Whether it asks which columns changed: only then are they found out';
 
 CREATE TABLE rowhook.capture_failure (

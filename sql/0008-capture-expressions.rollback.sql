@@ -1,9 +1,13 @@
+DROP FUNCTION rowhook.row_sql(rowhook.capture, text);
+DROP FUNCTION rowhook.nulls_sql(rowhook.capture);
+DROP FUNCTION rowhook.named_columns(rowhook.capture);
 DROP FUNCTION rowhook.key_payload_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.holds_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.changed_sql(text, text, text);
 DROP FUNCTION rowhook.compared_sql(text, text);
 DROP FUNCTION rowhook.record_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.payload_sql(rowhook.capture, text, text);
+DROP FUNCTION rowhook.far_values(rowhook.capture, text);
 DROP FUNCTION rowhook.chosen_sql(rowhook.capture, text);
 DROP FUNCTION rowhook.grants_sql(rowhook.capture);
 DROP FUNCTION rowhook.enrichments(rowhook.capture);

@@ -23,7 +23,9 @@ COMMENT ON FUNCTION rowhook.tenant_sql(text, text) IS 'SQL expression of a tenan
 CREATE FUNCTION rowhook.captured_columns(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT CASE WHEN (c).include IS NOT NULL THEN (c).include
+    SELECT CASE WHEN (c).include IS NOT NULL
+                THEN ARRAY(SELECT u.col FROM unnest((c).include) WITH ORDINALITY AS u (col, n)
+                            WHERE u.col = ANY (rowhook.columns_of((c).table_name)) ORDER BY n)
                 WHEN (c).exclude IS NOT NULL
                 THEN ARRAY(SELECT u.col FROM unnest(rowhook.columns_of((c).table_name)) WITH ORDINALITY AS u (col, n)
                             WHERE u.col <> ALL ((c).exclude) ORDER BY n) END
@@ -50,6 +52,7 @@ AS $fn$
       JOIN pg_attribute AS n ON n.attrelid = (c).table_name AND n.attname = split_part(e.value, '.', 1)
       JOIN pg_constraint AS f ON f.conrelid = n.attrelid AND f.contype = 'f' AND f.conkey = ARRAY[n.attnum]
       JOIN pg_attribute AS k ON k.attrelid = f.confrelid AND k.attnum = f.confkey[1]
+     WHERE EXISTS (SELECT FROM pg_attribute AS v WHERE v.attrelid = f.confrelid AND v.attname = split_part(e.value, '.', 2) AND v.attnum > 0)
      ORDER BY e.key, f.conname
 $fn$;
 COMMENT ON FUNCTION rowhook.enrichments(rowhook.capture) IS 'Where a capture''s further values are found: the row that a foreign key leads to';
@@ -71,6 +74,14 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.grants_sql(rowhook.capture) IS 'The rights that a capture''s functions lack for its further values';
 
+CREATE FUNCTION rowhook.far_values(c rowhook.capture, row_name text, OUT name text, OUT value text) RETURNS SETOF record LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT e.name, format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I)', e.far_column, e.far, e.far_key, far_values.row_name, e.near)
+      FROM rowhook.enrichments(c) AS e ORDER BY e.name
+$fn$;
+COMMENT ON FUNCTION rowhook.far_values(rowhook.capture, text) IS 'A capture''s further values, and the SQL expressions that find them';
+
 CREATE FUNCTION rowhook.chosen_sql(c rowhook.capture, row_name text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -80,9 +91,7 @@ AS $fn$
                     THEN rowhook.redacted_sql(rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) || '::text', (c).redact ->> u.col)
                     ELSE rowhook.column_sql((c).table_name, chosen_sql.row_name, u.col) END || format(' AS %I', u.col), ', ' ORDER BY u.n)
            FROM unnest(coalesce(rowhook.captured_columns(c), rowhook.columns_of((c).table_name))) WITH ORDINALITY AS u (col, n)),
-        (SELECT string_agg(format('(SELECT rowhook_far.%I FROM %s AS rowhook_far WHERE rowhook_far.%I = %s.%I) AS %I',
-                                  e.far_column, e.far, e.far_key, chosen_sql.row_name, e.near, e.name), ', ' ORDER BY e.name)
-           FROM rowhook.enrichments(c) AS e)) END
+        (SELECT string_agg(format('%s AS %I', f.value, f.name), ', ' ORDER BY f.name) FROM rowhook.far_values(c, chosen_sql.row_name) AS f)) END
 $fn$;
 COMMENT ON FUNCTION rowhook.chosen_sql(rowhook.capture, text) IS 'What is SELECTed of a row for its event''s data; null: the whole row as it is';
 
@@ -152,3 +161,37 @@ AS $fn$
                       WHERE u.col = ANY (coalesce(rowhook.captured_columns(c), (c).key)) HAVING count(*) > 0), $sql$'{}'::json$sql$)
 $fn$;
 COMMENT ON FUNCTION rowhook.key_payload_sql(rowhook.capture, text) IS 'SQL expression of an event''s data where its row is too large';
+
+-- What DDL may do to a table must not fail its writers, also before the functions are made anew (0024-schema-versions), so these
+-- have two shields that cost nothing or little:
+-- - A column that is named and gone is looked for among variables: plpgsql asks its blocks where a table has no such column. Blocks that
+--   are called as the rows are, rowhook_old and rowhook_new, hold a null for each. That needs "variable_conflict use_column", and in
+--   each statement another variable (rowhook_now's), without which plpgsql has no values at hand.
+-- - A row trigger's statements don't depend on its table, so a session would go on with what it planned for another type. The constant
+--   '12345'::regclass makes them: they are planned anew after each ALTER TABLE.
+
+CREATE FUNCTION rowhook.named_columns(c rowhook.capture) RETURNS text[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT ARRAY(SELECT DISTINCT u.col FROM unnest((c).key || (c).tenant || rowhook.captured_columns(c)
+            || CASE WHEN (c).redact IS NOT NULL OR (c).enrich IS NOT NULL THEN rowhook.columns_of((c).table_name) END) AS u (col)
+                  WHERE u.col IS NOT NULL ORDER BY u.col)
+$fn$;
+COMMENT ON FUNCTION rowhook.named_columns(rowhook.capture) IS 'The columns whose names are in a capture''s functions';
+
+CREATE FUNCTION rowhook.nulls_sql(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT string_agg(format(E'<<rowhook_%s>>\nDECLARE%s\nBEGIN\n', side, (
+               SELECT string_agg(format(' %I text;', u.col), '') FROM unnest(rowhook.named_columns(c)) AS u (col))), '')
+      FROM unnest('{old,new}'::text[]) AS side
+     WHERE rowhook.named_columns(c) <> '{}'
+$fn$;
+COMMENT ON FUNCTION rowhook.nulls_sql(rowhook.capture) IS 'The blocks in which a column that is gone is null; each wants an END';
+
+CREATE FUNCTION rowhook.row_sql(c rowhook.capture, side text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT format('(SELECT %s.* WHERE %L::regclass IS NOT NULL)', upper(row_sql.side), (c).table_name::oid)
+$fn$;
+COMMENT ON FUNCTION rowhook.row_sql(rowhook.capture, text) IS 'A row trigger''s OLD or NEW row, planned anew when its table changes';

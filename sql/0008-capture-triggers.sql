@@ -83,19 +83,19 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.insert_sql(rowhook.capture, text, text, text, text) IS 'The INSERT that captures inserted or deleted rows';
 
-CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.events_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT CASE
-    WHEN body_sql.op <> ALL ((c).events) THEN ''
-    WHEN body_sql.op = 'truncate' THEN rowhook.event_sql(c, $sql$'truncate'$sql$, quote_literal((c).type_prefix || '.truncated'), 'NULL', 'NULL', 'NULL::json', 'NULL', '')
-    WHEN (c).mode = 'row' THEN CASE body_sql.op
-        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'NEW', '')
-        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'OLD', '')
+    WHEN events_sql.op <> ALL ((c).events) THEN ''
+    WHEN events_sql.op = 'truncate' THEN rowhook.event_sql(c, $sql$'truncate'$sql$, quote_literal((c).type_prefix || '.truncated'), 'NULL', 'NULL', 'NULL::json', 'NULL', '')
+    WHEN (c).mode = 'row' THEN CASE events_sql.op
+        WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', E'\n      FROM ' || rowhook.row_sql(c, 'new') || ' AS rowhook_new')
+        WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', E'\n      FROM ' || rowhook.row_sql(c, 'old') || ' AS rowhook_old')
         -- OFFSET 0 keeps the planner from computing the payload once for every place that uses it.
-        ELSE rowhook.update_sql(c, rowhook.side_sql(c, 'OLD', '1', ' OFFSET 0') || ' AS o CROSS JOIN '
-                || rowhook.side_sql(c, 'NEW', '1', ' OFFSET 0') || ' AS n', (c).tenant IS NOT NULL) END
-    ELSE CASE body_sql.op
+        ELSE rowhook.update_sql(c, rowhook.side_sql(c, 'rowhook_old', '1', format(' FROM %s AS rowhook_old OFFSET 0', rowhook.row_sql(c, 'old'))) || ' AS o CROSS JOIN '
+                || rowhook.side_sql(c, 'rowhook_new', '1', format(' FROM %s AS rowhook_new OFFSET 0', rowhook.row_sql(c, 'new'))) || ' AS n', (c).tenant IS NOT NULL) END
+    ELSE CASE events_sql.op
         WHEN 'insert' THEN rowhook.insert_sql(c, 'insert', 'created', 'rowhook_new', ' FROM rowhook_new_rows AS rowhook_new')
         WHEN 'delete' THEN rowhook.insert_sql(c, 'delete', 'deleted', 'rowhook_old', ' FROM rowhook_old_rows AS rowhook_old')
         -- The two transition tables are in the same order: pairing by ordinal is right even when keys change. FULL JOIN, though none
@@ -108,6 +108,67 @@ AS $fn$
     END
     FROM (SELECT rowhook.side_sql(c, 'rowhook_old', 'row_number() OVER ()', ' FROM rowhook_old_rows AS rowhook_old') AS old_rows,
                  rowhook.side_sql(c, 'rowhook_new', 'row_number() OVER ()', ' FROM rowhook_new_rows AS rowhook_new') AS new_rows) AS p
+$fn$;
+COMMENT ON FUNCTION rowhook.events_sql(rowhook.capture, text) IS 'The INSERTs of the events of one operation, rules apart';
+
+CREATE FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says text, otherwise text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Does Postgres still understand this? The query is parsed again whenever something that it names has changed, and evaluates
+    -- nothing, so what is caught can have no other cause. The subtransaction writes nothing: it takes no transaction id.
+    SELECT format($sql$
+    BEGIN
+        PERFORM %s;
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR invalid_schema_name OR internal_error THEN
+        %s%s
+    END;$sql$, guard_sql.query, guard_sql.otherwise,
+        CASE WHEN guard_sql.says IS NULL THEN '' ELSE format($sql$
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, %L || SQLERRM);$sql$,
+            rowhook.table_label((c).table_name), guard_sql.says || ' is set aside: ') END)
+$fn$;
+COMMENT ON FUNCTION rowhook.guard_sql(rowhook.capture, text, text, text) IS 'What keeps a writer from failing where DDL has taken away what an expression needs';
+
+CREATE FUNCTION rowhook.guarded_rows_sql(c rowhook.capture, op text, old_name text, new_name text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT E'\n          FROM ' || string_agg(format('%s AS %I', CASE (c).mode WHEN 'row' THEN rowhook.row_sql(c, s.side) ELSE format('rowhook_%s_rows', s.side) END, s.name),
+                                               ' CROSS JOIN ' ORDER BY s.n)
+      FROM (VALUES (1, 'old', guarded_rows_sql.old_name), (2, 'new', guarded_rows_sql.new_name)) AS s (n, side, name)
+     WHERE CASE guarded_rows_sql.op WHEN 'insert' THEN s.side = 'new' WHEN 'delete' THEN s.side = 'old' ELSE true END
+$fn$;
+COMMENT ON FUNCTION rowhook.guarded_rows_sql(rowhook.capture, text, text, text) IS 'The rows that one operation has, for what is only parsed';
+
+CREATE FUNCTION rowhook.enriched_sql(c rowhook.capture, op text, guarded boolean, body text, bare text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN enriched_sql.body = '' OR enriched_sql.op = 'truncate' OR NOT EXISTS (SELECT FROM rowhook.enrichments(c)) THEN enriched_sql.body
+                ELSE CASE WHEN enriched_sql.guarded
+                          -- Executed, for no row: rights are looked at only then, and a table that was made anew has none.
+                          THEN rowhook.guard_sql(c, (SELECT string_agg(f.value, ', ') FROM rowhook.far_values(c, CASE enriched_sql.op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END) AS f)
+                                   || rowhook.guarded_rows_sql(c, enriched_sql.op, 'rowhook_old', 'rowhook_new') || ' LIMIT 0', 'enrich', '_enriched := false;') ELSE '' END
+                     || format(E'\n    IF _enriched THEN%s\n    ELSE%s\n    END IF;', enriched_sql.body, enriched_sql.bare) END
+$fn$;
+COMMENT ON FUNCTION rowhook.enriched_sql(rowhook.capture, text, boolean, text, text) IS 'What is done with further values, and without where they can''t be found';
+
+CREATE FUNCTION rowhook.bare(c rowhook.capture) RETURNS rowhook.capture LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    c.enrich := NULL;
+    RETURN c;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.bare(rowhook.capture) IS 'A capture without its further values';
+
+CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Which rows are captured can't be told by a predicate that doesn't fit: none is, as what was sent can't be taken back.
+    SELECT CASE WHEN (c).predicate IS NULL OR b.sql = '' OR body_sql.op = 'truncate' THEN b.sql
+                ELSE rowhook.guard_sql(c, format('%s WHERE false AND %s', rowhook.guarded_rows_sql(c, body_sql.op, 'rowhook_old', 'rowhook_new'),
+                         rowhook.holds_sql(c, CASE body_sql.op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END)), 'when', '_captured := false;')
+                     || format(E'\n    IF _captured THEN%s\n    END IF;', b.sql) END
+      FROM (SELECT rowhook.enriched_sql(c, body_sql.op, true, rowhook.events_sql(c, body_sql.op), rowhook.events_sql(rowhook.bare(c), body_sql.op)) AS sql) AS b
 $fn$;
 COMMENT ON FUNCTION rowhook.body_sql(rowhook.capture, text) IS 'What a trigger function does for one operation, rules apart';
 
@@ -122,51 +183,89 @@ COMMENT ON FUNCTION rowhook.operations(rowhook.capture) IS 'Operations that a ca
 CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    -- Rows are called old and new, as predicates name them; a predicate ends with its line, since it may end in a comment. In coalesce()
-    -- it doesn't say that both rows are there, which would make another join of the FULL one.
+    -- Rows are called old and new, as predicates name them, and once more as captures do; a predicate ends with its line, since it may
+    -- end in a comment. In coalesce() it doesn't say that both rows are there, which would make another join of the FULL one.
     SELECT CASE (c).on_error WHEN 'record' THEN format(E'\n    _rule := %L;', (r).type) ELSE '' END
+        || format(E'\n    IF %L <> ALL (_broken) THEN', (r).type)
         || rowhook.event_sql(c, $sql$'rule'$sql$, quote_literal((r).type), rowhook.key_sql(n.name, (c).key), rowhook.tenant_sql(n.name, (c).tenant),
             rowhook.payload_sql(c, n.name, rule_sql.whole), rowhook.key_payload_sql(c, n.name),
-            source => rule_sql.source || CASE WHEN (r).uses_changed THEN format(
-                '%s (SELECT rowhook.changed_columns(row_to_json(old.%2$s), row_to_json(new.%2$s)) AS changed OFFSET 0) AS rowhook_changed',
-                CASE rule_sql.source WHEN '' THEN E'\n      FROM' ELSE E'\n     CROSS JOIN LATERAL' END, rule_sql.whole) ELSE '' END,
-            previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'old', rule_sql.whole),
-                                                             rowhook.payload_sql(c, 'new', rule_sql.whole)) ELSE 'NULL' END,
+            source => rule_sql.source
+                || CASE (r).op WHEN 'insert' THEN '' ELSE E'\n     CROSS JOIN LATERAL (SELECT old.*) AS rowhook_old' END
+                || CASE (r).op WHEN 'delete' THEN '' ELSE E'\n     CROSS JOIN LATERAL (SELECT new.*) AS rowhook_new' END
+                || CASE WHEN (r).uses_changed THEN format(
+                E'\n     CROSS JOIN LATERAL (SELECT rowhook.changed_columns(row_to_json(old.%1$s), row_to_json(new.%1$s)) AS changed OFFSET 0) AS rowhook_changed',
+                rule_sql.whole) ELSE '' END,
+            previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'rowhook_old', rule_sql.whole),
+                                                             rowhook.payload_sql(c, 'rowhook_new', rule_sql.whole)) ELSE 'NULL' END,
             condition => format(E'\n     WHERE coalesce((%s\n     ), false)', (r).predicate))
-        || E'\n    _found := _found OR FOUND;'
-      FROM (SELECT CASE (r).op WHEN 'delete' THEN 'old' ELSE 'new' END AS name) AS n
+        || E'\n    _found := _found OR FOUND;\n    END IF;'
+      FROM (SELECT CASE (r).op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END AS name) AS n
 $fn$;
 COMMENT ON FUNCTION rowhook.rule_sql(rowhook.capture, rowhook.rule, text, text) IS 'The INSERT of one rule''s events';
 
-CREATE FUNCTION rowhook.numbered_sql(side text) RETURNS text LANGUAGE sql IMMUTABLE
+CREATE FUNCTION rowhook.rules_of(c rowhook.capture, op text) RETURNS SETOF rowhook.rule LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT format('(SELECT row_number() OVER () AS rowhook_i, CASE WHEN true THEN rowhook_%1$s.* END AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
-                  numbered_sql.side)
+    SELECT r.* FROM rowhook.rule AS r
+     WHERE r.table_name = (c).table_name AND r.op = rules_of.op AND r.set_aside IS NULL ORDER BY r.id
 $fn$;
-COMMENT ON FUNCTION rowhook.numbered_sql(text) IS 'Old or new rows of an update, by their columns and numbered';
+COMMENT ON FUNCTION rowhook.rules_of(rowhook.capture, text) IS 'Rules of a table for one operation, but for those that are set aside';
 
-CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.rule_guards_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- All at once; which of them it is, is asked only where they don't all fit.
+    WITH fits AS (
+        SELECT r.id, p.holds, g.source,
+               rowhook.guard_sql(c, format('%s WHERE false AND %s', g.source, p.holds), 'rule ' || r.type, format('_broken := _broken || %L::text;', r.type)) AS guard
+          FROM rowhook.rules_of(c, rule_guards_sql.op) AS r
+         CROSS JOIN LATERAL (SELECT format(E'(%s\n          ) IS TRUE', r.predicate) AS holds) AS p
+         CROSS JOIN (SELECT rowhook.guarded_rows_sql(c, rule_guards_sql.op, 'old', 'new')
+                         || CASE WHEN bool_or(u.uses_changed) THEN ' CROSS JOIN (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END AS source
+                       FROM rowhook.rules_of(c, rule_guards_sql.op) AS u) AS g
+    )
+    SELECT CASE count(*) WHEN 0 THEN '' WHEN 1 THEN min(f.guard)
+                ELSE rowhook.guard_sql(c, format('%s WHERE false AND (%s)', min(f.source), string_agg(f.holds, ' OR ' ORDER BY f.id)), NULL, string_agg(f.guard, '' ORDER BY f.id)) END
+      FROM fits AS f
+$fn$;
+COMMENT ON FUNCTION rowhook.rule_guards_sql(rowhook.capture, text) IS 'Which rules of one operation still fit their table';
+
+CREATE FUNCTION rowhook.numbered_sql(side text, key text[]) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT format('(SELECT row_number() OVER () AS rowhook_i, %2$s AS rowhook_k, CASE WHEN true THEN rowhook_%1$s.* END AS rowhook_row, rowhook_%1$s.* FROM rowhook_%1$s_rows AS rowhook_%1$s)',
+                  numbered_sql.side, rowhook.key_sql('rowhook_' || numbered_sql.side, numbered_sql.key))
+$fn$;
+COMMENT ON FUNCTION rowhook.numbered_sql(text, text[]) IS 'Old or new rows of an update, by their columns, with number and key';
+
+CREATE FUNCTION rowhook.rule_inserts_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Old and new rows of an UPDATE are paired as for the capture itself. They carry themselves along whole (rowhook_row), because
     -- their number is no column of the table.
     SELECT CASE
-    WHEN (c).mode = 'row' THEN coalesce((SELECT string_agg(rowhook.rule_sql(c, r, '', '*'), '' ORDER BY r.id)
-        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
-    WHEN rules_sql.op IN ('insert', 'delete') THEN coalesce((SELECT string_agg(
-            rowhook.rule_sql(c, r, E'\n      FROM ' || CASE r.op WHEN 'insert' THEN 'rowhook_new_rows AS new' ELSE 'rowhook_old_rows AS old' END, '*'), '' ORDER BY r.id)
-        FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = rules_sql.op), '')
+    WHEN (c).mode = 'row' OR rule_inserts_sql.op IN ('insert', 'delete') THEN coalesce(
+        (SELECT string_agg(rowhook.rule_sql(c, r, rowhook.guarded_rows_sql(c, r.op, 'old', 'new'), '*'), '' ORDER BY r.id)
+           FROM rowhook.rules_of(c, rule_inserts_sql.op) AS r), '')
     ELSE coalesce((SELECT format($sql$
     IF (SELECT count(*) FROM rowhook_old_rows) = (SELECT count(*) FROM rowhook_new_rows) THEN%s
     ELSE%s
     END IF;$sql$, string_agg(rowhook.rule_sql(c, r, format(p.pairs, 'FULL ', 'new.rowhook_i = old.rowhook_i'), 'rowhook_row'), '' ORDER BY r.id),
                   string_agg(rowhook.rule_sql(c, r, format(p.pairs, '', p.same_key), 'rowhook_row'), '' ORDER BY r.id))
-        FROM rowhook.rule AS r
+        FROM rowhook.rules_of(c, rule_inserts_sql.op) AS r
        CROSS JOIN (SELECT format(E'\n      FROM %s AS old\n      %%sJOIN %s AS new ON %%s',
-                                 rowhook.numbered_sql('old'), rowhook.numbered_sql('new')) AS pairs,
-                          rowhook.key_sql('new', (c).key) || ' = ' || rowhook.key_sql('old', (c).key) AS same_key) AS p
-       WHERE r.table_name = (c).table_name AND r.op = rules_sql.op HAVING count(*) > 0), '') END
+                                 replace(rowhook.numbered_sql('old', (c).key), '%', '%%'), replace(rowhook.numbered_sql('new', (c).key), '%', '%%')) AS pairs,
+                          'new.rowhook_k = old.rowhook_k' AS same_key) AS p
+       HAVING count(*) > 0), '') END
+$fn$;
+COMMENT ON FUNCTION rowhook.rule_inserts_sql(rowhook.capture, text) IS 'The INSERTs of the events of one operation''s rules';
+
+CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT rowhook.rule_guards_sql(c, rules_sql.op)
+        || rowhook.enriched_sql(c, rules_sql.op, rules_sql.op <> ALL ((c).events), rowhook.rule_inserts_sql(c, rules_sql.op),
+                                rowhook.rule_inserts_sql(rowhook.bare(c), rules_sql.op))
 $fn$;
 COMMENT ON FUNCTION rowhook.rules_sql(rowhook.capture, text) IS 'What a trigger function does for the rules of one operation';
 
@@ -208,8 +307,9 @@ SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
 COMMENT ON FUNCTION rowhook.%1$I() IS %3$L;
 SELECT rowhook.give_to_capture_owner(%4$L);
-$sql$, function_sql.name, format($sql$%s
-<<rowhook_now>>
+$sql$, function_sql.name, format($sql$
+#variable_conflict use_column
+%s<<rowhook_now>>
 DECLARE
     at     timestamptz := clock_timestamp();
     slot   smallint    := coalesce(pg_sequence_last_value('rowhook.present_slot'::regclass), 0)::smallint;
@@ -225,13 +325,14 @@ BEGIN
         chain := context ->> 'correlation_id';
     END IF;%s
     RETURN NULL;
-END
-$sql$, -- old and new are tables' names in rules; a virtual column's expression has no table's name before its columns
-       CASE WHEN function_sql.rules = '' AND (c).predicate IS NULL AND NOT rowhook.needs_names((c).table_name) THEN ''
-            ELSE E'\n#variable_conflict use_column' END,
-       CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;' END
+END%s
+$sql$, coalesce(rowhook.nulls_sql(c), ''),  -- old and new are tables' names in rules: hence use_column
+       CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;\n    _broken text[] := \'{}\';' END
+           || CASE WHEN EXISTS (SELECT FROM rowhook.enrichments(c)) THEN E'\n    _enriched boolean := true;' ELSE '' END
+           || CASE WHEN (c).predicate IS NULL THEN '' ELSE E'\n    _captured boolean := true;' END
            || CASE WHEN function_sql.rules <> '' AND (c).on_error = 'record' THEN E'\n    _rule  text;' ELSE '' END,
-       rowhook.steps_sql(c, function_sql.body, function_sql.rules)),
+       rowhook.steps_sql(c, function_sql.body, function_sql.rules),
+       CASE WHEN rowhook.nulls_sql(c) IS NULL THEN '' ELSE E';\nEND;\nEND' END),
        'Capture of ' || rowhook.table_label((c).table_name), format('rowhook.%I()', function_sql.name), rowhook.settings_sql(c))
 $fn$;
 COMMENT ON FUNCTION rowhook.function_sql(rowhook.capture, text, text, text) IS 'CREATE FUNCTION of a trigger function';
@@ -267,19 +368,29 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.by_operation_sql(text[], text[]) IS 'What a row trigger does, told by its operation';
 
-CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.functions_ddl(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
+    SELECT CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
         THEN rowhook.function_sql(c, format('capture_%s_row', (c).id),
                 rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.body_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)),
                 rowhook.by_operation_sql(rows.operations, ARRAY(SELECT rowhook.rules_sql(c, op) FROM unnest(rows.operations) WITH ORDINALITY AS o (op, n) ORDER BY n)))
-             || format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
-                       rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
-    || coalesce((SELECT string_agg(
-            rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op))
-            || format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
+    || coalesce((SELECT string_agg(rowhook.function_sql(c, format('capture_%s_%s', (c).id, op), rowhook.body_sql(c, op), rowhook.rules_sql(c, op)), '' ORDER BY n)
+                   FROM unnest(rowhook.operations(c)) WITH ORDINALITY AS o (op, n)
+                  WHERE op = 'truncate' OR (c).mode = 'statement'), '')
+      FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
+$fn$;
+COMMENT ON FUNCTION rowhook.functions_ddl(rowhook.capture) IS 'The SQL that makes a capture''s functions, or makes them anew';
+
+CREATE FUNCTION rowhook.triggers_ddl(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN (c).mode = 'row' AND rows.operations <> '{}'
+        THEN format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
+                    rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
+        ELSE '' END
+    || coalesce((SELECT string_agg(format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
                       op, upper(op), (c).table_name,
                       CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
                               WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
@@ -290,5 +401,12 @@ AS $fn$
             SELECT string_agg(format(E'ALTER TABLE %s %s TRIGGER %s;\n', (c).table_name, CASE WHEN (c).paused THEN 'DISABLE' ELSE 'ENABLE ALWAYS' END, t), '')
               FROM unnest(rowhook.trigger_names(c)) AS t), '') ELSE '' END
       FROM (SELECT array_remove(rowhook.operations(c), 'truncate') AS operations) AS rows
+$fn$;
+COMMENT ON FUNCTION rowhook.triggers_ddl(rowhook.capture) IS 'The SQL that makes a capture''s triggers, where there are none';
+
+CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || rowhook.functions_ddl(c) || rowhook.triggers_ddl(c)
 $fn$;
 COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';

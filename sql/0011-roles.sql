@@ -86,6 +86,9 @@ BEGIN
         GRANT SELECT ON SEQUENCE rowhook.attempt_id_seq TO rowhook_relay;  -- how far recording has come, for those who stream
         -- The API's catalog of event types, and what it is asked to emit.
         GRANT SELECT ON rowhook.capture, rowhook.rule TO rowhook_relay;
+        IF to_regclass('rowhook.schema_version') IS NOT NULL THEN
+            PERFORM rowhook.grant_versions();
+        END IF;
         GRANT EXECUTE ON FUNCTION rowhook.emit(text, json, text, text), rowhook.refuse(text, text) TO rowhook_relay;
         GRANT EXECUTE ON FUNCTION rowhook.ring(), rowhook.public_id(text, timestamptz, bigint, smallint),
             rowhook.pattern_candidates(text), rowhook.rate_gap(text), rowhook.filters_take_too_long(boolean),
@@ -168,6 +171,7 @@ BEGIN
     FOR _function IN
         SELECT p.oid FROM pg_proc AS p
          WHERE p.pronamespace = 'rowhook'::regnamespace AND p.prosecdef AND pg_has_role(current_user, p.proowner, 'USAGE')
+           AND p.prorettype <> 'event_trigger'::regtype  -- that one captures: it stays with who migrates
            AND pg_get_userbyid(p.proowner) <> rowhook.capture_owner()
     LOOP
         PERFORM rowhook.give_to_capture_owner(_function::text);

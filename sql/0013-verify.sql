@@ -106,9 +106,9 @@ BEGIN
             format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
     END IF;
     -- What follows runs with the rights of who asks: no code of other people's may be called by it.
-    IF c.predicate_depends = 'functions' THEN
-        PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, with the rights of %s: %s', _label, current_user, c.predicate),
-            format('Say it without them: rowhook capture %s --when …', _label));
+    IF c.predicate_depends = 'functions' OR c.predicate IS NOT NULL AND NOT rowhook.known_of(c) -> 'columns' @> (c.known -> 'columns') THEN
+        PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, or may do so since columns have changed, with the rights of %s: %s', _label, current_user, c.predicate),
+            format('Say it without them, or once more: rowhook capture %s --when …', _label));
     END IF;
     FOR _cast IN
         SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner

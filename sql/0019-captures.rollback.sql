@@ -3,6 +3,8 @@ DROP FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], te
 DROP FUNCTION rowhook.begun(rowhook.capture);
 DROP FUNCTION rowhook.capture_is_whole(rowhook.capture);
 DROP FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text);
+DROP FUNCTION rowhook.execute_own(text);
+DROP FUNCTION rowhook.fingerprint(rowhook.capture);
 DROP FUNCTION rowhook.json_casts(regclass);
 DROP FUNCTION rowhook.check_source(regclass);
 DROP FUNCTION rowhook.check_sight(rowhook.capture, rowhook.capture);

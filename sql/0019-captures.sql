@@ -127,6 +127,14 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.json_casts(regclass) IS 'User-defined casts to json that capturing a table would run';
 
+CREATE FUNCTION rowhook.fingerprint(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- Without the table's oid, which a restore changes.
+    SELECT md5(regexp_replace(regexp_replace(rowhook.capture_ddl(c), '^(DROP|GRANT) [^\n]*\n', '', 'gn'), '''+[0-9]+''+::regclass', '', 'g'))
+$fn$;
+COMMENT ON FUNCTION rowhook.fingerprint(rowhook.capture) IS 'Of the SQL that a capture is made of';
+
 CREATE FUNCTION rowhook.capture_plan(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
@@ -144,7 +152,7 @@ BEGIN
         PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
     END IF;
     PERFORM rowhook.check_source(capture_plan.table_name);
-    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = capture_plan.table_name;
+    SELECT f.* INTO _was FROM rowhook.capture AS c, rowhook.followed(c) AS f WHERE c.table_name = capture_plan.table_name;
     _plan := _was;
     _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
     _plan.table_name := capture_plan.table_name;
@@ -169,15 +177,24 @@ BEGIN
     _plan.max_size := nullif(coalesce(capture_plan.max_size, _was.max_size), 0);
     _plan.enrich := nullif(coalesce(capture_plan.enrich, _was.enrich), '{}');
     _plan.predicate := nullif(coalesce(capture_plan.predicate, _was.predicate), '');
-    _plan.predicate_depends := rowhook.predicate_depends(_plan.table_name, _plan.predicate);
+    -- What was given before is not parsed here, where anybody's DDL may lead: types may be others by now, with others' functions.
+    _plan.predicate_depends := CASE WHEN _plan.predicate IS NULL THEN NULL
+        WHEN capture_plan.predicate IS NOT NULL THEN rowhook.predicate_depends(_plan.table_name, _plan.predicate)
+        WHEN rowhook.known_of(_plan) -> 'columns' @> (_was.known -> 'columns') THEN _was.predicate_depends ELSE 'functions' END;
 
-    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[_plan.tenant]);
-    PERFORM rowhook.check_columns(_plan.table_name, 'include', _plan.include);
-    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', _plan.exclude);
-    PERFORM rowhook.check_columns(_plan.table_name, 'key', _plan.key);
+    -- What is given must fit; what was given before and has lost its column is set aside (rowhook.set_aside).
+    PERFORM rowhook.check_columns(_plan.table_name, 'tenant', ARRAY[nullif(capture_plan.tenant, '')]);
+    PERFORM rowhook.check_columns(_plan.table_name, 'include', capture_plan.include);
+    PERFORM rowhook.check_columns(_plan.table_name, 'exclude', capture_plan.exclude);
+    PERFORM rowhook.check_columns(_plan.table_name, 'key', capture_plan.key);
     PERFORM rowhook.check_sight(_plan, _was);
     PERFORM rowhook.check_redact(_plan);
-    PERFORM rowhook.check_enrich(_plan);
+    IF capture_plan.redact IS NOT NULL THEN
+        PERFORM rowhook.check_columns(_plan.table_name, 'redact', ARRAY(SELECT jsonb_object_keys(_plan.redact)));
+    END IF;
+    IF capture_plan.enrich IS NOT NULL THEN
+        PERFORM rowhook.check_enrich(_plan);
+    END IF;
     IF _plan.max_size < 0 THEN
         PERFORM rowhook.refuse(format('max_size: %s is not a number of bytes', _plan.max_size), 'Give how large an event''s JSON may be, e.g. 65536; 0: any size');
     END IF;
@@ -191,7 +208,7 @@ BEGIN
     IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
         PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
     END IF;
-    IF _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
+    IF capture_plan.exclude IS NOT NULL AND _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
         PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
     END IF;
     -- One order, no repeats: the same options always give the same SQL.
@@ -203,7 +220,8 @@ BEGIN
         END IF;
     END IF;
     _plan.mode := rowhook.capture_mode(_plan.table_name, _plan.key);
-    _plan.fingerprint := md5(regexp_replace(rowhook.capture_ddl(_plan), '^(DROP|GRANT) [^\n]*\n', '', 'gn'));
+    _plan.known := rowhook.known_of(_plan);
+    _plan.fingerprint := rowhook.fingerprint(_plan);
     RETURN _plan;
 END
 $fn$;
@@ -246,6 +264,18 @@ END
 $fn$;
 COMMENT ON FUNCTION rowhook.begun(rowhook.capture) IS 'A capture that was just installed, with where its events begin';
 
+CREATE FUNCTION rowhook.execute_own(ddl text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    -- What Rowhook does to triggers and functions is no DDL that captures have to follow.
+    PERFORM set_config('rowhook.at_work', 'on', true);
+    EXECUTE ddl;
+    PERFORM set_config('rowhook.at_work', '', true);
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.execute_own(text) IS 'Execute DDL of Rowhook''s own, which no capture follows';
+
 CREATE FUNCTION rowhook.capture(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
@@ -260,11 +290,17 @@ DECLARE
     _cast record;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
+    PERFORM rowhook.set_rules_aside(capture.table_name);
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
                                   capture.enrich, capture.predicate);
     SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
-    IF _was.fingerprint = _plan.fingerprint AND rowhook.capture_is_whole(_plan) THEN
+    IF _was.fingerprint = _plan.fingerprint AND _was.known -> 'origin' = _plan.known -> 'origin' AND rowhook.capture_is_whole(_plan) THEN
+        UPDATE rowhook.capture AS c
+           SET (exclude, include, redact, enrich, predicate_depends, known)
+             = (_plan.exclude, _plan.include, _plan.redact, _plan.enrich, _plan.predicate_depends, _plan.known)
+         WHERE c.id = _plan.id AND c.known <> _plan.known;  -- a column that is left out may have another name
+        PERFORM rowhook.note_version(_plan, tell => _was.known <> _plan.known);
         RETURN 'unchanged';
     END IF;
     IF _plan.on_error = 'abort' THEN
@@ -282,7 +318,15 @@ BEGIN
         RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name)
             USING HINT = 'Capture those tables too';
     END IF;
-    EXECUTE rowhook.capture_ddl(_plan);
+    PERFORM rowhook.execute_own(rowhook.capture_ddl(_plan));
+    IF rowhook.known_of(_plan) <> _plan.known THEN
+        -- It waited for the table's lock, and the table was altered meanwhile.
+        PERFORM rowhook.set_rules_aside(capture.table_name);
+        _plan := rowhook.followed(_plan);
+        _plan.known := rowhook.known_of(_plan);
+        _plan.fingerprint := rowhook.fingerprint(_plan);
+        PERFORM rowhook.execute_own(rowhook.capture_ddl(_plan));
+    END IF;
     PERFORM rowhook.revoke_enrichments(_was, _plan);
     IF _plan.key IS DISTINCT FROM _was.key OR _plan.predicate IS DISTINCT FROM _was.predicate OR _was.events = '{}' THEN
         _plan.labels := NULL;  -- rows have other names in the events from here on, others have events, or only now have any
@@ -290,6 +334,7 @@ BEGIN
     _plan := rowhook.begun(_plan);
     DELETE FROM rowhook.capture AS c WHERE c.id = _plan.id;
     INSERT INTO rowhook.capture OVERRIDING SYSTEM VALUE SELECT (_plan).*;
+    PERFORM rowhook.note_version(_plan, tell => _was.known <> _plan.known);  -- other options alone are the operator's own doing
     RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
 END
 $fn$;
@@ -311,8 +356,9 @@ BEGIN
             || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
     END IF;
     DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name;
+    DELETE FROM rowhook.schema_version AS v WHERE v.capture_id = _was.id;
     IF rowhook.drop_ddl(_was) <> '' THEN
-        EXECUTE rowhook.drop_ddl(_was);
+        PERFORM rowhook.execute_own(rowhook.drop_ddl(_was));
     END IF;
     PERFORM rowhook.revoke_enrichments(_was, NULL);
     RETURN 'removed';

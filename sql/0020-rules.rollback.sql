@@ -1,3 +1,5 @@
+DROP FUNCTION rowhook.set_rules_aside(regclass);
+DROP FUNCTION rowhook.predicate_fault(text, text, boolean, anyelement);
 DROP FUNCTION rowhook.rule_problem(rowhook.rule);
 DROP FUNCTION rowhook.unrule(text, regclass);
 DROP FUNCTION rowhook.rule(text, regclass, text, text, text, text);

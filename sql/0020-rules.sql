@@ -123,14 +123,16 @@ COMMENT ON FUNCTION rowhook.predicate_depends(regclass, text) IS 'Refuse a captu
 CREATE FUNCTION rowhook.predicate_problem(c rowhook.capture) RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
+DECLARE
+    _problem text;
 BEGIN
-    PERFORM rowhook.predicate_depends((c).table_name, (c).predicate);
-    RETURN NULL;
-EXCEPTION WHEN SQLSTATE 'RH001' THEN
-    RETURN SQLERRM;
+    IF (c).predicate IS NOT NULL THEN
+        EXECUTE format('SELECT rowhook.predicate_fault(''row'', $1, false, NULL::%s)', (c).table_name) INTO _problem USING (c).predicate;
+    END IF;
+    RETURN _problem;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.predicate_problem(rowhook.capture) IS 'Why a capture''s predicate would be refused today: its table has changed';
+COMMENT ON FUNCTION rowhook.predicate_problem(rowhook.capture) IS 'Why a capture''s predicate can''t be evaluated today: its table has changed; null: it can';
 
 CREATE FUNCTION rowhook.check_rule(type text, op text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -165,11 +167,11 @@ BEGIN
     SELECT r.* INTO _was FROM rowhook.rule AS r WHERE r.table_name = rule_plan.on_table AND r.type = rule_plan.type;
     result := CASE WHEN _was.id IS NULL THEN 'installed'
                    WHEN (_was.op, _was.predicate) IS DISTINCT FROM (rule_plan.op, rule_plan.predicate)
-                     OR coalesce(rule_plan.description, _was.description) IS DISTINCT FROM _was.description THEN 'changed' ELSE 'unchanged' END;
+                     OR coalesce(rule_plan.description, _was.description) IS DISTINCT FROM _was.description OR _was.set_aside IS NOT NULL THEN 'changed' ELSE 'unchanged' END;
     INSERT INTO rowhook.rule AS r (table_name, type, op, predicate, description, uses_changed)
     VALUES (rule_plan.on_table, rule_plan.type, rule_plan.op, rule_plan.predicate, nullif(rule_plan.description, ''), _uses)
     ON CONFLICT ON CONSTRAINT rule_once_per_table DO UPDATE
-       SET op = excluded.op, predicate = excluded.predicate, uses_changed = excluded.uses_changed, defined_at = clock_timestamp(),
+       SET op = excluded.op, predicate = excluded.predicate, uses_changed = excluded.uses_changed, set_aside = NULL, defined_at = clock_timestamp(),
            description = nullif(coalesce(rule_plan.description, r.description), '')
      WHERE rule_plan.result <> 'unchanged';
     -- Tenant and key are its capture's. A table that has none gets one without events of its own.
@@ -227,13 +229,43 @@ COMMENT ON FUNCTION rowhook.unrule(text, regclass) IS 'Remove a rule; of a table
 CREATE FUNCTION rowhook.rule_problem(r rowhook.rule) RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
+DECLARE
+    _problem text;
 BEGIN
-    PERFORM rowhook.check_predicate((r).table_name, (r).op, (r).predicate);
+    -- A null of the table's row type is given along, since the role that looks at it may not even know the table's schema.
+    IF EXISTS (SELECT FROM pg_class AS t WHERE t.oid = r.table_name) THEN
+        EXECUTE format('SELECT rowhook.predicate_fault($1, $2, $3, NULL::%s)', r.table_name) INTO _problem USING r.op, r.predicate, r.uses_changed;
+    END IF;
+    RETURN _problem;
+END
+$fn$;
+COMMENT ON FUNCTION rowhook.rule_problem(rowhook.rule) IS 'Why a rule can''t be evaluated today: its table has changed; null: it can';
+
+CREATE FUNCTION rowhook.predicate_fault(op text, predicate text, uses_changed boolean, sample anyelement) RETURNS text LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    -- As the role without power, who will run it: reading a literal can run what owners of types defined (the CHECK of a domain).
+    EXECUTE format(E'SELECT FROM %s%s WHERE false AND (%s\n) IS TRUE',
+        CASE predicate_fault.op WHEN 'insert' THEN '(SELECT ($1).*) AS new' WHEN 'row' THEN '(SELECT ($1).*) AS new' WHEN 'delete' THEN '(SELECT ($1).*) AS old'
+                                ELSE '(SELECT ($1).*) AS old, (SELECT ($1).*) AS new' END,
+        CASE WHEN predicate_fault.uses_changed THEN ', (SELECT NULL::text[] AS changed) AS rowhook_changed' ELSE '' END,
+        predicate_fault.predicate) USING predicate_fault.sample;
     RETURN NULL;
-EXCEPTION WHEN SQLSTATE 'RH001' THEN
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR invalid_schema_name OR internal_error THEN
     RETURN SQLERRM;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.rule_problem(rowhook.rule) IS 'Why a rule would be refused today: its table has changed';
+COMMENT ON FUNCTION rowhook.predicate_fault(text, text, boolean, anyelement) IS 'Why a predicate can''t be evaluated for rows of this type; null: it can';
+SELECT rowhook.give_to_capture_owner('rowhook.predicate_fault(text, text, boolean, anyelement)');
+
+CREATE FUNCTION rowhook.set_rules_aside(source regclass) RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    UPDATE rowhook.rule AS r SET set_aside = p.problem
+      FROM (SELECT q.id, rowhook.rule_problem(q) AS problem FROM rowhook.rule AS q WHERE q.table_name = set_rules_aside.source) AS p
+     WHERE p.id = r.id AND p.problem IS DISTINCT FROM r.set_aside
+$fn$;
+COMMENT ON FUNCTION rowhook.set_rules_aside(regclass) IS 'Note which rules of a table fit it no longer, and which do again';
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA rowhook FROM PUBLIC;

@@ -13,7 +13,6 @@ BEGIN
     ELSIF jsonb_typeof(c.redact) <> 'object' THEN
         PERFORM rowhook.refuse('redact is not a JSON object', 'Give columns and how: {"email": "sha256", "card": "last4", "phone": "mask"}');
     END IF;
-    PERFORM rowhook.check_columns(c.table_name, 'redact', ARRAY(SELECT jsonb_object_keys(c.redact)));
     FOR _column, _method IN SELECT * FROM jsonb_each_text(c.redact) LOOP
         IF _method IS NULL OR _method NOT IN ('sha256', 'mask', 'last4') THEN
             PERFORM rowhook.refuse(format('redact: "%s" is no way to make column "%s" unreadable', _method, _column), 'Give sha256, mask or last4');
@@ -50,10 +49,12 @@ BEGIN
         END IF;
         SELECT e.* INTO _found FROM rowhook.enrichments(c) AS e WHERE e.name = _name;
         IF NOT FOUND THEN
+            PERFORM rowhook.check_columns(f.confrelid::regclass, 'enrich', ARRAY[split_part(_path, '.', 2)])
+               FROM pg_constraint AS f JOIN pg_attribute AS n ON n.attrelid = f.conrelid AND f.conkey = ARRAY[n.attnum]
+              WHERE f.conrelid = c.table_name AND f.contype = 'f' AND n.attname = split_part(_path, '.', 1);
             PERFORM rowhook.refuse(format('enrich: column "%s" of table %s is no foreign key by itself', split_part(_path, '.', 1), rowhook.table_label(c.table_name)),
                                    'Name a column that REFERENCES one of another table');
         END IF;
-        PERFORM rowhook.check_columns(_found.far, 'enrich', ARRAY[_found.far_column]);
     END LOOP;
 END
 $fn$;

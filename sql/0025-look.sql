@@ -1,5 +1,5 @@
 -- One look of the dispatcher: what has become visible since the last one becomes deliveries.
--- depends: 0023-cost
+-- depends: 0024-schema-versions
 --
 -- A function, because a look is one round trip then, and one statement to Postgres. In READ COMMITTED each statement within it has a
 -- snapshot of its own, and so it must be: the cursor is locked by one (with lock and window in one, its row would be re-read after a wait

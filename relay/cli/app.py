@@ -19,6 +19,7 @@ from relay.cli import (
     endpoint,
     endpoint_edit,
     endpoint_rotate,
+    event,
     explain,
     keys,
     migrate,
@@ -39,6 +40,7 @@ app.add_typer(rule.app, name="rule")
 app.add_typer(endpoint.app, name="endpoint")
 app.command("run")(run.run_command)
 app.command("api")(api.api_command)
+app.add_typer(event.app, name="event")
 app.command("deliveries")(deliveries.deliveries_command)
 app.command("explain")(explain.explain_command)
 app.command("replay")(replay.replay_command)

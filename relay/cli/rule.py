@@ -67,7 +67,7 @@ def list_command(
     if json:
         as_json(rows)
     else:
-        as_table(("type", "table", "op", "predicate", "tenant", "description"), rows)
+        as_table(("type", "table", "op", "predicate", "tenant", "set_aside", "description"), rows)
 
 
 @app.command("remove")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from relay import captures, config, logging_setup, owners, recipes
+from relay import captures, config, logging_setup, owners, recipes, schema_follow
 from relay.archive_formats import format_named
 from relay.cli.ending import DONE, FAILED
 from relay.cli.session import Connection, check_schema, connect, connect_wait, settings
@@ -42,6 +42,7 @@ def run_command(
         format_named(given.archive_format)
     logging_setup.set_up(given.log_format, given.log_level)
     check(given)
+    schema_follow.ensure(given)
     captures.ensure(given)
     recipes.ensure(given)
     # Here, because they bring aiohttp and all: no other command needs it.

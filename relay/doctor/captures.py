@@ -13,7 +13,7 @@ SET_UP_ROLES = """psql "$ROWHOOK_ADMIN_URL" -c 'SELECT rowhook.set_up_roles()'""
 
 def can_be_planned(rows: Iterable[Row]) -> list[str]:
     """Of these captures: tables of which rowhook.capture() can say what it would do today."""
-    return [row["table"] for row in rows if not (row["table_gone"] or row["lost"] or row["unknown_excluded"] or row["unfit"])]
+    return [row["table"] for row in rows if not row["table_gone"]]
 
 
 def judge(rows: Sequence[Row], outdated: Iterable[Row]) -> list[Finding]:
@@ -27,12 +27,11 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
     check, table = f"capture of {row['table']}", row["table"]
     if row["table_gone"]:
         return warning(check, "the table was dropped", f"psql \"$ROWHOOK_ADMIN_URL\" -c 'SELECT rowhook.uncapture({row['oid']})'")
-    if row["lost"]:
-        why = f"the table has no column {', '.join(row['lost'])} any more, which the capture names: writes to it fail"
-        return bad(check, why, f"rowhook capture {table} with other --key, --tenant or --include")
     if row["unfit"]:
-        why = f"{row['unfit']}: which rows are captured can't be told, and writes fail unless the capture has --on-error record"
-        return bad(check, why, f"rowhook capture {table} with another --when; '' for all rows")
+        why = f"{row['unfit']}: which rows are captured can't be told, so none is; each such statement is a capture failure"
+        return bad(
+            check, why, f"rowhook capture {table} with another --when, '' for all rows; or give the table back what it lost"
+        )
     if row["missing"]:
         return bad(check, f"triggers are missing ({', '.join(row['missing'])}): writes go uncaptured", f"rowhook capture {table}")
     if row["paused"]:
@@ -41,9 +40,9 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
     if row["disabled"]:
         why = f"triggers are disabled ({', '.join(row['disabled'])}): writes go uncaptured"
         return bad(check, why, f"rowhook capture {table}; what went by: rowhook verify {table}")
-    if row["unknown_excluded"]:
-        why = f"it excludes {', '.join(row['unknown_excluded'])}, which the table doesn't have (renamed?)"
-        return warning(check, why, f"rowhook capture {table} --exclude COLUMNS, the names as they are now")
+    if row["set_aside"]:
+        why = f"set aside, since the table has changed: {'; '.join(row['set_aside'])}"
+        return bad(check, why, f"rowhook capture {table} with other options; or give the table back what it lost")
     if outdated:
         mode = f", and its mode would be {outdated['mode_now']}" if outdated["mode"] != outdated["mode_now"] else ""
         why = f"the table, its columns or its own triggers have changed since it was installed{mode}"
@@ -64,17 +63,31 @@ def _sight(check: str, row: Row) -> Finding:
 
 
 def judge_rules(rows: Iterable[Row]) -> list[Finding]:
-    """A rule that would be refused today fails when it runs, and under on_error = abort the write with it."""
+    """A rule that doesn't fit its table any more makes no events; writes go on."""
     return [
         bad(
             f"rule {row['type']} on {row['table']}",
-            f"{row['problem']}: it fails, and writes with it unless the capture has --on-error record",
-            f"rowhook rule add {row['type']} --on {row['table']} with another --when; or rule remove",
+            f"{row['problem']}: it is set aside and makes no events",
+            f"rowhook rule add {row['type']} --on {row['table']} with another --when; or give the table back what it lost",
         )
         if row["problem"]
         else ok(f"rule {row['type']} on {row['table']}", "its predicate fits the table")
         for row in rows
     ]
+
+
+def judge_watch(facts: Row) -> Finding:
+    """Do captures follow DDL at once?"""
+    check = "changes of the schema"
+    if facts["watched"]:
+        return ok(check, "captures follow them at once")
+    if facts["disabled"]:
+        why = "the event trigger by which captures follow is disabled: they only do when rowhook run starts"
+        return warning(check, why, """psql "$ROWHOOK_ADMIN_URL" -c 'ALTER EVENT TRIGGER rowhook_follow_ddl ENABLE'""")
+    if facts["may_watch"]:
+        why = "there is no event trigger: captures follow them when rowhook run starts"
+        return warning(check, why, """psql "$ROWHOOK_ADMIN_URL" -c 'SELECT rowhook.watch_ddl()'""")
+    return ok(check, "captures follow them when rowhook run starts, as this role may make no event trigger")
 
 
 def _failures(row: Row) -> Finding | None:

@@ -126,6 +126,7 @@ def _captures(ask: Ask, relay_role: str) -> Iterator[tuple[str, Callable[[], Fin
         "owner of trigger functions",
         lambda: captures.judge_owners(ask("owners.of_functions"), ask("doctor.capture_owner")[0]["wanted"]),
     )
+    yield "changes of the schema", lambda: captures.judge_watch(ask("schema.watch")[0])
     yield "captures", lambda: _judged_captures(ask)
     yield "ids of events", lambda: captures.judge_log(ask("doctor.log")[0])
 

@@ -40,7 +40,8 @@ SELECT array_remove(ARRAY[
                                ('rowhook.event_0', 'TRUNCATE'), ('rowhook.ring', 'UPDATE')) AS w (name, verb)), NULL) AS lacks
 
 -- name: captures
--- Each capture, its triggers as they should be and as they are, why it is row by row, and the columns that it names and the table no longer has.
+-- Each capture, its triggers as they should be and as they are, why it is row by row, and what its options ask for and the table no
+-- longer has.
 SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[cardinality(c.labels):], '')) AS "table",
        c.table_name::oid AS oid, rowhook.table_label(c.table_name) IS NULL AS table_gone, c.paused, c.on_error,
        ARRAY(SELECT w FROM unnest(rowhook.trigger_names(c)) AS w
@@ -51,9 +52,7 @@ SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[card
        CASE c.mode WHEN 'row' THEN rowhook.row_reasons(c.table_name, c.key) END AS row_reasons,
        CASE WHEN c.events <> '{}' THEN rowhook.table_label(rowhook.captured_above(c.table_name)) END AS within,
        rowhook.heirs(c.table_name) AS heirs,
-       ARRAY(SELECT DISTINCT n FROM unnest(c.key || c.tenant || c.include) AS n
-              WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS lost,
-       ARRAY(SELECT n FROM unnest(c.exclude) AS n WHERE n <> ALL (coalesce(rowhook.columns_of(c.table_name), '{}'))) AS unknown_excluded,
+       CASE WHEN rowhook.table_label(c.table_name) IS NULL THEN '{}' ELSE rowhook.set_aside(rowhook.followed(c)) END AS set_aside,
        CASE WHEN rowhook.table_label(c.table_name) IS NOT NULL THEN rowhook.predicate_problem(c) END AS unfit,
        (SELECT count(*) FROM rowhook.capture_failure AS f
          WHERE f.table_name = ANY (c.labels) AND f.occurred_at > clock_timestamp() - interval '7 days') AS failures,
@@ -62,14 +61,13 @@ SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[card
 
 -- name: outdated
 -- Captures that rowhook.capture() would make otherwise today: a column or a trigger of the user's own came, the table was renamed.
--- Only of tables whose columns are all there: it refuses the others.
 SELECT rowhook.table_label(c.table_name) AS "table", c.mode, p.mode AS mode_now
   FROM rowhook.capture AS c CROSS JOIN LATERAL rowhook.capture_plan(c.table_name) AS p
- WHERE rowhook.table_label(c.table_name) = ANY (%(tables)s) AND p.fingerprint <> c.fingerprint ORDER BY 1
+ WHERE rowhook.table_label(c.table_name) = ANY (%(tables)s) AND (p.fingerprint <> c.fingerprint OR rowhook.is_behind(c)) ORDER BY 1
 
 -- name: rules
--- Rules, and why they would be refused today.
-SELECT r.type, rowhook.table_label(r.table_name) AS "table", rowhook.rule_problem(r) AS problem
+-- Rules, and why they can't be evaluated today.
+SELECT r.type, rowhook.table_label(r.table_name) AS "table", coalesce(rowhook.rule_problem(r), r.set_aside || ' (no longer; rowhook run or rowhook capture restores it)') AS problem
   FROM rowhook.rule AS r WHERE rowhook.table_label(r.table_name) = ANY (%(tables)s) ORDER BY 2, r.id
 
 -- name: writers

@@ -12,7 +12,7 @@ SELECT o.owner, o.is_superuser, o.functions,
   FROM (SELECT r.rolname AS owner, r.rolsuper AS is_superuser, pg_catalog.count(*) AS functions
           FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_roles AS r ON r.oid = p.proowner
           JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-         WHERE n.nspname = 'rowhook' AND p.prosecdef GROUP BY 1, 2) AS o ORDER BY 1
+         WHERE n.nspname = 'rowhook' AND p.prosecdef AND p.prorettype <> 'event_trigger'::pg_catalog.regtype GROUP BY 1, 2) AS o ORDER BY 1
 
 -- name: set_up
 SELECT rowhook.set_up_roles()

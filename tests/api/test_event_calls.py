@@ -122,4 +122,15 @@ def test_the_catalog(api: Served, finmind: str, conn: Connection) -> None:
     assert created["table"] == "expenses" and created["example"]["data"]["id"] == 42
     assert created["body_schema"]["properties"]["data"]["properties"]["currency"]["maxLength"] == 10
     own = {one["name"] for one in api.tenant("7").get("/event-types").ok()["items"]}
-    assert "expense.created" in own and not own & {"setting.created", "expense.truncated"}
+    assert "expense.created" in own and not own & {"setting.created", "expense.truncated", "schema.changed"}
+
+
+def test_versions_of_schemas(api: Served, finmind: str, conn: Connection) -> None:
+    conn.execute("ALTER TABLE expenses RENAME user_id TO whose; ALTER TABLE expenses DROP COLUMN whose")
+    for caller, aside in ((api.operator, "there is no column whose any more"), (api.tenant("7"), None)):
+        known = {one["name"]: one for one in caller.get("/event-types").ok()["items"]}
+        if "expense.created" in known:
+            created = known["expense.created"]
+            assert (created["set_aside"], [version["version"] for version in created["versions"]]) == (aside, [1, 2, 3])
+            (renamed,) = created["versions"][1]["changes"]
+            assert renamed.items() >= {"change": "renamed", "column": "whose", "was": "user_id", "compatible": False}.items()

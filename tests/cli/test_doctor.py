@@ -10,6 +10,7 @@ CHECKS = {
     *(
         "rights of relays",
         "owner of trigger functions",
+        "changes of the schema",
         "capture of expenses",
         "ids of events",
         "open writers",

@@ -272,7 +272,7 @@ def schema(name: str) -> Draft202012Validator:
 def check(event: dict[str, Any]) -> None:
     """Does the event fit the page's schemas?"""
     schema("envelope").validate(event)
-    if event["type"] in ("endpoint.disabled", "delivery.dead"):
+    if event["type"] in ("endpoint.disabled", "delivery.dead", "schema.changed"):
         schema(event["type"]).validate(event["data"])
     elif event["type"] == "expense.truncated":
         assert event["data"] is None
@@ -417,6 +417,19 @@ def test_own_events_fit_the_schema(finmind: str, connect: Callable[..., psycopg.
     (event,) = events_of(connection)
     assert event["type"] == "endpoint.disabled"
     check(event)
+
+
+def test_a_changed_schema_fits_the_schema(finmind: str, connect: Callable[..., psycopg.Connection[Any]]):
+    connection = connect(dsn=finmind)
+    connection.execute("ALTER TABLE expenses ADD COLUMN more int, ALTER amount TYPE bigint")
+    connection.execute(
+        "ALTER TABLE expenses RENAME notes TO remarks; ALTER TABLE expenses RENAME TO costs; DROP TABLE costs CASCADE"
+    )
+    events = events_of(connection)
+    for event in events:
+        check(event)
+    told = [change["change"] for event in events for change in event["data"]["changes"]]
+    assert told == ["retyped", "added", "renamed", "table renamed", "table dropped"]
 
 
 def _values() -> list[tuple[str, str]]:

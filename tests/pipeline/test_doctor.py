@@ -43,6 +43,7 @@ def examined(dsn: str) -> Examined:
 
 INCLUDING = "SELECT rowhook.capture('expenses', include => '{id,notes}')"
 EXCLUDING = "SELECT rowhook.capture('expenses', exclude => '{notes}')"
+ELSEWHERE = "DROP EVENT TRIGGER rowhook_follow_ddl"
 OWN_TRIGGER = """
 CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER own AFTER INSERT ON expenses FOR EACH ROW EXECUTE FUNCTION f()
@@ -53,9 +54,10 @@ CAPTURE_FAULTS = {
     'DROP TRIGGER "!rowhook_update" ON expenses': (BAD, "missing"),
     "SELECT rowhook.capture('expenses', paused => true)": (WARNING, "paused"),
     "ALTER TABLE expenses DROP COLUMN notes": (OK, ""),
-    f"{INCLUDING}; ALTER TABLE expenses DROP COLUMN notes": (BAD, "no column notes"),
-    f"{EXCLUDING}; ALTER TABLE expenses RENAME notes TO remarks": (WARNING, "excludes notes"),
-    f"{EXCLUDING}; ALTER TABLE expenses ADD COLUMN more int": (WARNING, "have changed"),
+    f"{INCLUDING}; ALTER TABLE expenses DROP COLUMN notes": (BAD, 'no column "notes"'),
+    f"{EXCLUDING}; ALTER TABLE expenses RENAME notes TO remarks; ALTER TABLE expenses ADD COLUMN more int": (OK, ""),
+    f"{ELSEWHERE}; {EXCLUDING}; ALTER TABLE expenses RENAME notes TO remarks": (WARNING, "have changed"),
+    f"{ELSEWHERE}; {EXCLUDING}; ALTER TABLE expenses ADD COLUMN more int": (WARNING, "have changed"),
     OWN_TRIGGER: (WARNING, "its mode would be row"),
     "DROP TABLE expenses": (WARNING, "was dropped"),
 }
@@ -70,6 +72,17 @@ def test_faults_of_a_capture_and_what_mends_them(conn: Connection, finmind: str,
     if found.remedy == "rowhook capture expenses":
         conn.execute("SELECT rowhook.capture('expenses')")
         assert examined()["capture of expenses"].verdict is OK
+
+
+def test_whether_captures_follow_ddl_at_once(conn: Connection, finmind: str, examined: Examined) -> None:
+    check = "changes of the schema"
+    assert (examined()[check].verdict, examined()[check].why) == (OK, "captures follow them at once")
+    conn.execute("ALTER EVENT TRIGGER rowhook_follow_ddl DISABLE")
+    assert (examined()[check].verdict, "is disabled" in examined()[check].why) == (WARNING, True)
+    conn.execute(ELSEWHERE)
+    assert "SELECT rowhook.watch_ddl()" in examined()[check].remedy
+    conn.execute("SELECT rowhook.watch_ddl()")
+    assert examined()[check].verdict is OK
 
 
 def test_writes_that_went_uncaptured(conn: Connection, user_id: int, examined: Examined) -> None:

@@ -22,7 +22,7 @@ ARM = "SELECT setval('rowhook.doorbell', (extract(epoch FROM clock_timestamp()) 
 
 EVENTS = """
 SELECT op, type, table_name, row_key, tenant, moved, data, previous, data::text AS text
-  FROM rowhook.event WHERE op <> 'probe' ORDER BY id
+  FROM rowhook.event WHERE op <> 'probe' AND type <> 'schema.changed' ORDER BY id
 """
 
 

@@ -78,12 +78,34 @@ class Emitted(Answer):
     id: PublicId
 
 
+class SchemaChange(Answer):
+    """One thing that differs from the version before."""
+
+    change: Literal["added", "dropped", "renamed", "retyped", "table renamed", "table dropped"]
+    compatible: bool = Field(description="False: who reads the events has to know.")
+    column: str | None = Field(None, description="As it is called now; of a dropped one, as it was.")
+    type: str | None = Field(None, description="Its type in Postgres; of a dropped one, as it was.")
+    was: str | None = Field(None, description="The name or type before.")
+    table: str | None = Field(None, description="The table's new name.")
+
+
+class SchemaVersion(Answer):
+    """What `data` held from then on."""
+
+    version: int
+    since: Time
+    compatible: bool = Field(description="Whether who understood the version before understands this one.")
+    changes: list[SchemaChange]
+
+
 class EventType(Answer):
     name: str
     description: str
     table: str | None = Field(description="Where it is captured; null for Rowhook's own.")
     body_schema: dict[str, Any] = Field(description="JSON Schema (2020-12) of the body that is sent.")
     example: dict[str, Any] = Field(description="Such a body.")
+    versions: list[SchemaVersion] = Field(description="Of what `data` holds, the present one last; none for Rowhook's own.")
+    set_aside: str | None = Field(description="What it needs and its table no longer has; shown to operators.")
 
 
 class EventTypes(Answer):
