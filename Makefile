@@ -3,6 +3,7 @@
 # make check   formatting, lint, types, and who may import whom
 # make bench   all benchmarks, a quick size each, in some twelve minutes; rewrites the tables of docs/performance.md
 # make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
+# make soak    10,000,000 events through, of which a million are kept: an hour and more; its table too
 # make audit   the locked packages against the database of known weaknesses, on the network; fails where it can't be asked
 # make lock    write requirements/ anew after pyproject.toml has changed; make lock LOCK=--upgrade: with the newest versions
 # make torture  writers, relays and receivers under a nemesis, for ten minutes (SECONDS=60 SEED=7); docs/reliability.md
@@ -32,7 +33,7 @@ COMPILE := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3
   --custom-compile-command 'make lock'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench bench-full audit lock torture mutants fuzz-api clean
+.PHONY: demo test check bench bench-full soak audit lock torture mutants fuzz-api clean
 
 demo: .venv/.installed-demo
 	$(BIN)/rowhook demo $(DEMO)
@@ -57,6 +58,9 @@ bench: .venv/.installed-dev
 
 bench-full: .venv/.installed-dev
 	$(BIN)/python -m benchmarks --full --write-docs $(BENCH)
+
+soak: .venv/.installed-dev
+	$(BIN)/python -m benchmarks retention --full --write-docs
 
 audit: .venv/tools/.installed
 	.venv/tools/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off $(AUDIT) -r requirements/dev.txt -r requirements/tools.txt

@@ -51,6 +51,9 @@ BENCHES: dict[str, Callable[[Size, Say], list[Figure]]] = {
 }
 
 
+SOAK = "retention"
+
+
 def main(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -59,7 +62,7 @@ def main(arguments: list[str]) -> int:
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
     before = report.machine()
     failed = False
-    for name in options.names or BENCHES:
+    for name in options.names or _all(options.size):
         try:
             figures = BENCHES[name](options.size, partial(_say, name))
         except Exception:
@@ -74,6 +77,11 @@ def main(arguments: list[str]) -> int:
         if options.write_docs:
             report.to_docs(name, figures, before, command)
     return int(failed)
+
+
+def _all(size: Size) -> list[str]:
+    """The soak takes an hour at full size, and is asked for by its name (make soak)."""
+    return [name for name in BENCHES if size is not Size.FULL or name != SOAK]
 
 
 def _say(name: str, text: str) -> None:

@@ -32,7 +32,7 @@ from relay.send import IDLE
 TRANSPORTS = ("aiohttp", "lean")
 NAMES = tuple(RECEIVERS)
 HEALTHY = 10
-EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 2000}
+EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 1000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
 WARM_UP = 40
 JAM = {Size.TINY: 2, Size.QUICK: 30, Size.NORMAL: 30, Size.FULL: 30}
