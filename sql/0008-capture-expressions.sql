@@ -182,8 +182,9 @@ COMMENT ON FUNCTION rowhook.named_columns(rowhook.capture) IS 'The columns whose
 CREATE FUNCTION rowhook.nulls_sql(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
+    -- Always in quotes: quote_ident() doesn't know plpgsql's own words (if, loop).
     SELECT string_agg(format(E'<<rowhook_%s>>\nDECLARE%s\nBEGIN\n', side, (
-               SELECT string_agg(format(' %I text;', u.col), '') FROM unnest(rowhook.named_columns(c)) AS u (col))), '')
+               SELECT string_agg(format(' "%s" text;', replace(u.col, '"', '""')), '') FROM unnest(rowhook.named_columns(c)) AS u (col))), '')
       FROM unnest('{old,new}'::text[]) AS side
      WHERE rowhook.named_columns(c) <> '{}'
 $fn$;

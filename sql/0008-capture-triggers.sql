@@ -123,7 +123,7 @@ AS $fn$
         %s%s
     END;$sql$, guard_sql.query, guard_sql.otherwise,
         CASE WHEN guard_sql.says IS NULL THEN '' ELSE format($sql$
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, %L || SQLERRM);$sql$,
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, _op, SQLSTATE, %L || SQLERRM);$sql$,
             rowhook.table_label((c).table_name), guard_sql.says || ' is set aside: ') END)
 $fn$;
 COMMENT ON FUNCTION rowhook.guard_sql(rowhook.capture, text, text, text) IS 'What keeps a writer from failing where DDL has taken away what an expression needs';
@@ -198,7 +198,7 @@ AS $fn$
             previous => CASE (r).op WHEN 'update' THEN format('rowhook.changed(%s, %s)', rowhook.payload_sql(c, 'rowhook_old', rule_sql.whole),
                                                              rowhook.payload_sql(c, 'rowhook_new', rule_sql.whole)) ELSE 'NULL' END,
             condition => format(E'\n     WHERE coalesce((%s\n     ), false)', (r).predicate))
-        || E'\n    _found := _found OR FOUND;\n    END IF;'
+        || E'\n    _found := _found OR _wrote;\n    END IF;'
       FROM (SELECT CASE (r).op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END AS name) AS n
 $fn$;
 COMMENT ON FUNCTION rowhook.rule_sql(rowhook.capture, rowhook.rule, text, text) IS 'The INSERT of one rule''s events';
@@ -281,17 +281,17 @@ AS $fn$
         _now := date_part('epoch', clock_timestamp()) * 1000;
         _armed := pg_sequence_last_value('rowhook.doorbell'::regclass);
         IF _now < _armed THEN PERFORM rowhook.ring(); END IF;
-    END IF;$sql$, CASE steps_sql.rules WHEN '' THEN 'FOUND' ELSE '_found' END)
+    END IF;$sql$, CASE steps_sql.rules WHEN '' THEN '_wrote' ELSE '_found' END)
     ), step (n, says, step) AS (
         SELECT 1, '', steps_sql.body || ring.test FROM ring WHERE steps_sql.rules = ''
-        UNION ALL SELECT 1, '', steps_sql.body || E'\n    _found := FOUND;' WHERE steps_sql.rules <> '' AND steps_sql.body <> ''
+        UNION ALL SELECT 1, '', steps_sql.body || E'\n    _found := _wrote;' WHERE steps_sql.rules <> '' AND steps_sql.body <> ''
         UNION ALL SELECT 2, $sql$'rule ' || _rule || ': ' || $sql$, steps_sql.rules WHERE steps_sql.rules <> ''
         UNION ALL SELECT 3, '', ring.test FROM ring WHERE steps_sql.rules <> ''
     )
     SELECT string_agg(CASE (c).on_error WHEN 'abort' THEN s.step ELSE format($sql$
     BEGIN%s
     EXCEPTION WHEN OTHERS THEN
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, TG_OP, SQLSTATE, %sSQLERRM);
+        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, _op, SQLSTATE, %sSQLERRM);
     END;$sql$, s.step, rowhook.table_label((c).table_name), s.says) END, '' ORDER BY s.n) FROM step AS s
 $fn$;
 COMMENT ON FUNCTION rowhook.steps_sql(rowhook.capture, text, text) IS 'What a trigger function does: the capture''s events, the rules'', the bell';
@@ -302,6 +302,7 @@ AS $fn$
     -- Time and slot once for all rows, where the columns' own defaults would be computed for each; named by their block, as a
     -- captured column may be called "at". The transaction's id is left to its default: a statement that changes no row takes none.
     -- What the session says of itself is looked for once a statement, all of it in one expression, which ignores what is null.
+    -- FOUND and TG_OP have other names in the innermost block: a column's null, further out, may be called as they are.
     SELECT format($sql$CREATE OR REPLACE FUNCTION rowhook.%1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp%5$s
 AS %2$L;
@@ -316,7 +317,9 @@ DECLARE
     context json;
     chain   text;
     _now   double precision;
-    _armed bigint;%s
+    _armed bigint;
+    _wrote ALIAS FOR %s.found;
+    _op    ALIAS FOR %s.tg_op;%s
 BEGIN
     IF greatest(current_setting('rowhook.actor', true), current_setting('rowhook.correlation_id', true), current_setting('rowhook.traceparent', true),
                 current_setting('rowhook.context', true), current_setting('rowhook.skip', true)) <> '' THEN
@@ -327,6 +330,7 @@ BEGIN
     RETURN NULL;
 END%s
 $sql$, coalesce(rowhook.nulls_sql(c), ''),  -- old and new are tables' names in rules: hence use_column
+       quote_ident(function_sql.name), quote_ident(function_sql.name),
        CASE function_sql.rules WHEN '' THEN '' ELSE E'\n    _found boolean := false;\n    _broken text[] := \'{}\';' END
            || CASE WHEN EXISTS (SELECT FROM rowhook.enrichments(c)) THEN E'\n    _enriched boolean := true;' ELSE '' END
            || CASE WHEN (c).predicate IS NULL THEN '' ELSE E'\n    _captured boolean := true;' END
@@ -361,7 +365,7 @@ COMMENT ON FUNCTION rowhook.drop_ddl(rowhook.capture) IS 'The SQL that removes a
 CREATE FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) RETURNS text LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT coalesce(string_agg(format(E'\n    %s TG_OP = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op), body), '' ORDER BY n)
+    SELECT coalesce(string_agg(format(E'\n    %s _op = %L THEN%s', CASE n WHEN 1 THEN 'IF' ELSE 'ELSIF' END, upper(op), body), '' ORDER BY n)
                     || E'\n    END IF;', '')
       FROM (SELECT op, body, row_number() OVER (ORDER BY n) AS n
               FROM unnest(by_operation_sql.operations, by_operation_sql.bodies) WITH ORDINALITY AS o (op, body, n) WHERE body <> '') AS o

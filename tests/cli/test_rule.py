@@ -21,7 +21,8 @@ def test_added_listed_changed_and_removed(rowhook: Rowhook, conn: Connection):
     changed = rowhook("rule", "add", *PAID[:-1], "new.active", "--json", ok=True).json
     assert (changed["result"], changed["predicate"], changed["description"]) == ("changed", "new.active", "A bill was paid")
     assert rowhook("rule", "list", ok=True).out == (
-        "type\ttable\top\tpredicate\ttenant\tdescription\nbill.paid\tbills\tupdate\tnew.active\tuser_id\tA bill was paid\n"
+        "type\ttable\top\tpredicate\ttenant\tset_aside\tdescription\n"
+        "bill.paid\tbills\tupdate\tnew.active\tuser_id\t-\tA bill was paid\n"
     )
     assert rowhook("rule", "list", "--on", "expenses", "--json", ok=True).json == []
     assert rowhook("rule", "remove", "bill.paid", "--on", "bills", ok=True).out == "bill.paid on bills: removed\n"
@@ -31,7 +32,7 @@ def test_added_listed_changed_and_removed(rowhook: Rowhook, conn: Connection):
 def test_dry_run_prints_sql_and_cost_and_changes_nothing(rowhook: Rowhook, conn: Connection):
     dry = rowhook("rule", "add", *PAID, "--dry-run", ok=True).out
     assert dry.startswith("-- bills: would be installed\n")
-    assert "WHERE (new.next_due_date > old.next_due_date" in dry
+    assert "WHERE coalesce((new.next_due_date > old.next_due_date" in dry
     assert "there are no rows" in dry
     conn.execute("INSERT INTO users (email, password_hash) VALUES ('a', 'x')")
     conn.execute("INSERT INTO bills (user_id, name, amount, next_due_date, cadence) VALUES (1, 'a', 1, '2026-01-31', 'MONTHLY')")

@@ -164,6 +164,8 @@ def test_columns_called_like_the_generated_sqls_own_names_are_captured(conn: Con
         *"ijknotec",
         *("rowhook_new", "rowhook_old", "rowhook_new_rows", "new", "old", "op", "type", "data", "previous"),
         *("row_key", "tenant", "moved", "table_name", "found", "tg_op", "_r", "p", "xid"),
+        *("at", "slot", "context", "chain", "_now", "_armed", "_wrote", "_op", "_found", "_broken", "_rule", "_captured"),
+        *("sqlstate", "sqlerrm", "tg_argv", "rowhook_now", "if", "loop", "begin", "declare", "strict", "while", "into", "text"),
     ]
     columns = ", ".join(f'"{name}" text' for name in names)
     for key in ("{id}", "{}"):

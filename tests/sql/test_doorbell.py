@@ -118,7 +118,7 @@ def test_events_before_bell__whoever_has_read_the_flag_holds_a_lock_on_event(
     """The relay, once it has armed, waits for those that hold a lock on rowhook.event: the pausing writer must."""
     mutate(CAPTURE, READS_FLAG, READS_FLAG + WAITS)
     if order.startswith("mutant"):
-        mutate(CAPTURE, "BEGIN\n", f"BEGIN\n{READS_FLAG}{WAITS}\n")
+        mutate(CAPTURE, "BEGIN\n    IF greatest", f"BEGIN\n{READS_FLAG}{WAITS}\n    IF greatest")
     source = one(conn, "SELECT prosrc FROM pg_proc WHERE proname ~ %s", f"^{CAPTURE}$")
     assert (source.index("INTO rowhook.event ") < source.index("'rowhook.doorbell'")) is not order.startswith("mutant")
 

@@ -52,6 +52,7 @@ CAPTURE: dict[str, Any] = {
     "since_event": 0,
     "since_xid": "0",
     "began_empty": True,
+    "known": "{}",
 }
 ONLY_ONE = ("cursor", "horizon", "probe", "retention")
 RING: list[tuple[str, str]] = [
@@ -392,12 +393,22 @@ def test_no_function_of_the_schema_trusts_the_callers_search_path(conn: Connecti
     assert re.findall(r"(?<![.\w])\w+(?=\()", code) == [], "every function that it calls is named with its schema"
 
 
-def test_only_trigger_functions_run_as_their_owner_and_that_is_the_role_without_power(conn: Connection, finmind: str) -> None:
+def test_what_runs_as_its_owner_runs_as_the_role_without_power__but_for_follow_ddl(conn: Connection, finmind: str) -> None:
     definers = conn.execute("""
-        SELECT DISTINCT prorettype = 'trigger'::regtype, proowner::regrole::text FROM pg_proc
-         WHERE pronamespace = 'rowhook'::regnamespace AND prosecdef
+        SELECT DISTINCT CASE prorettype WHEN 'trigger'::regtype THEN 'triggers' ELSE proname END, proowner::regrole::text
+          FROM pg_proc
+         WHERE pronamespace = 'rowhook'::regnamespace AND prosecdef ORDER BY 1
     """).fetchall()
-    assert definers == [(True, "rowhook_capture")]
+    # The event trigger's: whoever alters a captured table has no right to make Rowhook's functions anew, the migrating role has.
+    migrator = one(conn, "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'rowhook'")
+    assert definers == [("follow_ddl", migrator), ("predicate_fault", "rowhook_capture"), ("triggers", "rowhook_capture")]
+    public = conn.execute("""
+        SELECT p.oid::regprocedure::text FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+         WHERE p.pronamespace = 'rowhook'::regnamespace AND p.prosecdef AND a.grantee = 0
+    """).fetchall()
+    assert public == []
+    settings = one(conn, "SELECT proconfig FROM pg_proc WHERE oid = 'rowhook.follow_ddl()'::regprocedure")
+    assert settings == ["search_path=pg_catalog, pg_temp", "lock_timeout=500ms"]
 
 
 def test_the_role_of_captures_can_do_nothing_but_insert_events_and_read_the_bell(conn: Connection) -> None:
