@@ -225,8 +225,10 @@ class Session:
                 yield transaction
                 await self._together(connection, *transaction.ending, COMMIT)
             except BaseException:
+                # Not execute("ROLLBACK"): what came after the failed statement in its pipeline was not prepared, though psycopg
+                # has noted its name already. This forgets all names, always; that does so only as long as it isn't prepared too.
                 with contextlib.suppress(psycopg.Error):
-                    await connection.execute("ROLLBACK")
+                    await connection.rollback()
                 raise
 
     async def _together(self, connection: psycopg.AsyncConnection[DictRow], *statements: Statement) -> list[list[Row]]:
