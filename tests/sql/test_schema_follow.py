@@ -134,7 +134,7 @@ def test_no_change_of_a_table_fails_its_writers_or_loses_a_rows_events(
 def test_mutants_without_the_shields_fail_the_writer(conn: Connection, connect: Connect, mutate: Mutate) -> None:
     """What the test above would see: a null for a column that is gone, and plans that depend on the table."""
     conn.execute(TABLES + "DROP EVENT TRIGGER rowhook_follow_ddl;" + CAPTURES["whole"])
-    mutate("capture_1_insert", "owner text;", "")
+    mutate("capture_1_insert", '"owner" text;', "")
     conn.execute("ALTER TABLE item DROP COLUMN owner")
     with pytest.raises(psycopg.errors.UndefinedColumn, match="owner"):
         write(connect())
