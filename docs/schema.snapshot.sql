@@ -442,8 +442,8 @@ CREATE FUNCTION rowhook.body_sql(c rowhook.capture, op text) RETURNS text
     AS $$
     -- Which rows are captured can't be told by a predicate that doesn't fit: none is, as what was sent can't be taken back.
     SELECT CASE WHEN (c).predicate IS NULL OR b.sql = '' OR body_sql.op = 'truncate' THEN b.sql
-                ELSE rowhook.guard_sql(c, format('%s WHERE false AND %s', rowhook.guarded_rows_sql(c, body_sql.op, 'rowhook_old', 'rowhook_new'),
-                         rowhook.holds_sql(c, CASE body_sql.op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END)), 'when', '_captured := false;')
+                ELSE rowhook.guard_sql(c, format('%s CROSS JOIN %s WHERE false AND %s', rowhook.guarded_rows_sql(c, body_sql.op, 'rowhook_old', 'rowhook_new'),
+                         rowhook.taken_sql(c), rowhook.holds_sql(c, CASE body_sql.op WHEN 'delete' THEN 'rowhook_old' ELSE 'rowhook_new' END)), 'when', '_captured := false;')
                      || format(E'\n    IF _captured THEN%s\n    END IF;', b.sql) END
       FROM (SELECT rowhook.enriched_sql(c, body_sql.op, true, rowhook.events_sql(c, body_sql.op), rowhook.events_sql(rowhook.bare(c), body_sql.op)) AS sql) AS b
 $$;
@@ -3494,6 +3494,20 @@ $$;
 
 COMMENT ON FUNCTION rowhook.table_label(source regclass) IS 'A table''s name as events show it: with its schema unless that is public';
 
+CREATE FUNCTION rowhook.taken_sql(c rowhook.capture) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- A predicate's column that is gone would be looked for among the function's variables. Here each of their names is ambiguous, which
+    -- is an error; the row's own columns are nearer.
+    SELECT format('(SELECT %s) AS rowhook_taken', string_agg(format('0 AS "%1$s", 0 AS "%1$s"', replace(t.name, '"', '""')), ', ' ORDER BY t.name))
+      FROM (SELECT unnest('{at,slot,context,chain,_now,_armed,_wrote,_op,_found,_broken,_rule,_captured,_enriched,found,tg_name,tg_when,tg_level,tg_op,tg_relid,tg_relname,tg_table_name,tg_table_schema,tg_nargs,tg_argv}'::text[])
+            UNION SELECT unnest(rowhook.named_columns(c))) AS t (name)
+     WHERE t.name NOT IN ('new', 'old')  -- rows as a whole
+$_$;
+
+COMMENT ON FUNCTION rowhook.taken_sql(c rowhook.capture) IS 'A row in which each name of a trigger function''s variables is there twice';
+
 CREATE FUNCTION rowhook.tenant_sql(row_name text, column_name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5201,6 +5215,8 @@ REVOKE ALL ON FUNCTION rowhook.sweep_slot(slot integer, after bigint, batch inte
 GRANT ALL ON FUNCTION rowhook.sweep_slot(slot integer, after bigint, batch integer, ended_before timestamp with time zone, OUT last_id bigint, OUT deliveries bigint, OUT moved bigint) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.table_label(source regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.taken_sql(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.tenant_sql(row_name text, column_name text) FROM PUBLIC;
 

@@ -14,6 +14,7 @@ DROP FUNCTION rowhook.rules_of(rowhook.capture, text);
 DROP FUNCTION rowhook.rule_sql(rowhook.capture, rowhook.rule, text, text);
 DROP FUNCTION rowhook.operations(rowhook.capture);
 DROP FUNCTION rowhook.body_sql(rowhook.capture, text);
+DROP FUNCTION rowhook.taken_sql(rowhook.capture);
 DROP FUNCTION rowhook.bare(rowhook.capture);
 DROP FUNCTION rowhook.enriched_sql(rowhook.capture, text, boolean, text, text);
 DROP FUNCTION rowhook.guarded_rows_sql(rowhook.capture, text, text, text);

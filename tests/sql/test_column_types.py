@@ -190,6 +190,21 @@ def test_columns_called_like_the_generated_sqls_own_names_are_captured(conn: Con
             assert all({name: e.data[name] for name in row} == row for e in told[1:])
 
 
+@pytest.mark.parametrize("key", ["{id}", "{}"])
+@pytest.mark.parametrize("name", ["context", "slot", "found", "tg_op", "_wrote", "tenant"])
+def test_a_predicates_column_that_is_gone_is_no_variable(conn: Connection, events: Events, name: str, key: str) -> None:
+    conn.execute(f'CREATE TABLE odd (id int PRIMARY KEY, "{name}" text, mine text)')
+    tenant = name if name == "tenant" else "mine"
+    predicate = f'"{name}" IS NULL AND to_json(new) IS NOT NULL'
+    conn.execute("SELECT rowhook.capture('odd', key => %s, tenant => %s, predicate => %s)", [key, tenant, predicate])
+    conn.execute("INSERT INTO odd VALUES (1)")
+    assert len(events()) == 1
+    conn.execute(f'DROP EVENT TRIGGER rowhook_follow_ddl; ALTER TABLE odd DROP COLUMN "{name}"')
+    conn.execute("INSERT INTO odd VALUES (2)")
+    assert events() == []
+    assert "when is set aside" in one(conn, "SELECT message FROM rowhook.capture_failure")
+
+
 # --- casts of the table's owner ----------------------------------------------------------------------------
 
 MOODS = """

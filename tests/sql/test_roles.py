@@ -160,7 +160,17 @@ FOR_WHO_MIGRATES = {
     *("subscribed", "row_reasons", "row_trigger", "needs_names", "seen_columns", "column_sql", "settings_sql"),
     *("check_sight", "captured_above", "captured_below", "heirs", "read_by"),
     *("check_redact", "check_enrich", "revoke_enrichments", "named_columns", "nulls_sql", "row_sql", "far_values"),
-    *("events_sql", "guard_sql", "guarded_rows_sql", "enriched_sql", "bare", "rules_of", "rule_guards_sql", "rule_inserts_sql"),
+    *(
+        "events_sql",
+        "guard_sql",
+        "taken_sql",
+        "guarded_rows_sql",
+        "enriched_sql",
+        "bare",
+        "rules_of",
+        "rule_guards_sql",
+        "rule_inserts_sql",
+    ),
     *(
         "functions_ddl",
         "triggers_ddl",
