@@ -59,4 +59,11 @@ class Supervised(RelayProcess):
 
 def gone(processes: list[psutil.Process]) -> Callable[[], bool]:
     """A condition: none of them runs any more."""
-    return lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return lambda: not any(_runs(process) for process in processes)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has gone between the two
+        return False
