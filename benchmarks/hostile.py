@@ -5,9 +5,10 @@ All of them at once, and every second one: what they cost a relay goes with thei
 The hostile ones get events of their own: a backlog first, so that whoever hangs holds all that it can get; then one each every
 two seconds, with the retries that come of them, while the healthy ones' backlog is delivered and timed. Time begins some seconds
 after the hostile backlog: what comes of that by then are hanging requests, retries and probes. The rate is that of the healthy
-ones: from their first request until all of theirs are recorded. The baseline is another relay, on a database of its own, with
-those alone. Memory is the relay's peak above what was resident when the hostile ones came; by then it had delivered one such
-backlog of the healthy ones. Sockets are counted once the hostile endpoints are paused, and timeouts and idle times are over.
+ones, over several such backlogs: from their first request until all of theirs are recorded. The baseline is the same relay with
+those alone: as many backlogs before the hostile endpoints are added, and as many once they are paused. Memory is the relay's peak
+above what was resident when the hostile ones came; by then it had delivered as much to the healthy ones. Sockets are counted once
+the hostile endpoints are paused, and timeouts and idle times are over.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import harmonic_mean, mean
 from urllib.parse import urlsplit
 
 from benchmarks.figures import Bar, Figure, Say, Size, figure
@@ -33,6 +35,7 @@ TRANSPORTS = ("aiohttp", "lean")
 NAMES = tuple(RECEIVERS)
 HEALTHY = 10
 EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 1000}
+DRAINS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 3, Size.FULL: 4}  # backlogs that a rate is of
 ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
 WARM_UP = 40
 JAM = {Size.TINY: 2, Size.QUICK: 30, Size.NORMAL: 30, Size.FULL: 30}
@@ -60,11 +63,12 @@ EMIT = "SELECT rowhook.emit('hostile.event', '{}') FROM generate_series(1, %(num
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """A rate per second, megabytes that were added, sockets that are left (0 where nobody counted)."""
+    """Rates per second beside the hostile ones and alone, megabytes that were added, sockets left (0 where nobody counted)."""
 
-    rate: float
-    memory: float = 0.0
-    sockets: int = 0
+    beside: float
+    alone: float
+    memory: float
+    sockets: int
 
 
 def run(size: Size, say: Say) -> list[Figure]:
@@ -72,26 +76,30 @@ def run(size: Size, say: Say) -> list[Figure]:
 
 
 def _by(transport: str, size: Size, say: Say) -> list[Figure]:
-    """``every`` n-th of them is there; 0: none."""
-    found: dict[int, list[Once]] = {0: [], 1: [], 2: []}
+    """``every`` n-th of them is there."""
+    found: dict[int, list[Once]] = {2: [], 1: []}
     for number in range(ROUNDS[size]):
         for every in sorted(found, reverse=number % 2 == 0):
             is_last = number == ROUNDS[size] - 1
             found[every].append(_once(size, transport, every=every, count_sockets=is_last))
-        told = ", ".join(f"{len(_chosen(NAMES, every))} beside: {ones[-1].rate:,.0f}/s" for every, ones in found.items())
+        rates = {len(_chosen(every)): f"{ones[-1].beside:,.0f}/s for {ones[-1].alone:,.0f}/s" for every, ones in found.items()}
+        told = ", ".join(f"{hostile} beside: {rate}" for hostile, rate in rates.items())
         say(f"{transport}, round {number + 1} of {ROUNDS[size]}: {told}; all: {found[1][-1].memory:.1f} MB more")
-    rates = {every: [one.rate for one in ones] for every, ones in found.items()}
-    beside = {every: f"{transport}: {len(_chosen(NAMES, every))} hostile receivers beside {HEALTHY}" for every in found}
-    alone = f"the {HEALTHY} alone"
     return [
-        *(figure("hostile", beside[every], "deliveries/s", rates[every], alone, rates[0], RATE) for every in (2, 1)),
+        *(_rates(transport, every, ones) for every, ones in found.items()),
         figure("hostile", f"{transport}: memory added by all", "MB", [one.memory for one in found[1]], bar=MEMORY),
         figure("hostile", f"{transport}: sockets left by all", "sockets", [float(found[1][-1].sockets)], bar=SOCKETS),
     ]
 
 
-def _chosen(hostile: Sequence[str], every: int) -> Sequence[str]:
-    return hostile[::every] if every else ()
+def _rates(transport: str, every: int, ones: Sequence[Once]) -> Figure:
+    metric = f"{transport}: {len(_chosen(every))} hostile receivers beside {HEALTHY}"
+    rates, alone = [one.beside for one in ones], [one.alone for one in ones]
+    return figure("hostile", metric, "deliveries/s", rates, f"the {HEALTHY} alone", alone, RATE)
+
+
+def _chosen(every: int) -> Sequence[str]:
+    return NAMES[::every]
 
 
 def _once(size: Size, transport: str, *, every: int, count_sockets: bool) -> Once:
@@ -101,24 +109,24 @@ def _once(size: Size, transport: str, *, every: int, count_sockets: bool) -> Onc
         with server.connect(database) as connection:
             add_endpoints(connection, [(f"{receiver.url}{number}", ["bench.*"]) for number in range(HEALTHY)], "healthy")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        beside = stack.enter_context(contextlib.ExitStack())
-        urls = beside.enter_context(program("hostile_receivers", str(folder))).split()
+        hostile = stack.enter_context(contextlib.ExitStack())
+        urls = hostile.enter_context(program("hostile_receivers", str(folder))).split()[::every]
         settings = {"ROWHOOK_TRANSPORT": transport, "SSL_CERT_FILE": str(folder / "ca.pem")}
-        warm_up, backlog = events("bench.done", WARM_UP, HEALTHY), events("bench.done", EVENTS[size], HEALTHY)
+        warm_up = events("bench.done", WARM_UP, HEALTHY)
         relay = stack.enter_context(warm_relay(server, database, receiver, warm_up, 1, **settings))
-        relay.drain(backlog)
-        if not every:
-            return Once(relay.drain(backlog).rate)
+        _rate(relay, size)
+        alone = [_rate(relay, size)]
         before = relay.process.memory()
         with server.connect(database) as connection:
-            add_endpoints(connection, [(url, ["hostile.*"]) for url in _chosen(urls, every)], "hostile")
-        rate = _beside_the_hostile(server, database, relay, size)
+            add_endpoints(connection, [(url, ["hostile.*"]) for url in urls], "hostile")
+        beside = _beside_the_hostile(server, database, relay, size)
         added = (max(relay.process.memory(), relay.process.peak_memory()) - before) / MEGABYTE
         with server.connect(database) as connection:
             connection.execute(PAUSE)
+        alone.append(_rate(relay, size))
         left = _left(relay, {urlsplit(url).port or 0 for url in urls}) if count_sockets else 0
-        beside.close()  # before the relay, which otherwise waits for those that hang
-        return Once(rate, added, left)
+        hostile.close()  # before the relay, which otherwise waits for those that hang
+        return Once(beside, mean(alone), added, left)
 
 
 def _beside_the_hostile(server: Server, database: str, relay: WarmRelay, size: Size) -> float:
@@ -127,7 +135,13 @@ def _beside_the_hostile(server: Server, database: str, relay: WarmRelay, size: S
     relay.wait(UNTRIED)
     time.sleep(SETTLE[size])
     with _trickling(server, database):
-        return relay.drain(events("bench.done", EVENTS[size], HEALTHY), UNFINISHED).rate
+        return _rate(relay, size)
+
+
+def _rate(relay: WarmRelay, size: Size) -> float:
+    """Deliveries per second to the healthy ones, of several backlogs as if they were one."""
+    backlog = events("bench.done", EVENTS[size], HEALTHY)
+    return harmonic_mean([relay.drain(backlog, UNFINISHED).rate for _ in range(DRAINS[size])])
 
 
 @contextlib.contextmanager
