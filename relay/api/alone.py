@@ -15,7 +15,7 @@ from relay.process import run_quickly, stop_on_signals
 
 log = logging.getLogger(__name__)
 
-KINDER = 10  # of nice's steps
+KINDER = 19  # nice's steps: all of them
 
 
 class Alone:

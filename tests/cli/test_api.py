@@ -54,11 +54,6 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def kinder() -> int:
-    """Ten of nice's steps from here; the last is 19."""
-    return min(19, psutil.Process().nice() + 10)
-
-
 def answer(client: Client, running: Running) -> Told:
     """What /health/live says; 0 while nobody listens."""
     assert running.process.poll() is None, running.log.read_text()
@@ -72,7 +67,7 @@ def test_alone_it_serves_until_it_is_stopped(serving: Serving) -> None:
     with serving("api") as (running, client):
         assert client.post("/webhooks", {"url": URL}).ok(201)["secret"]
         assert client.get("/health/ready").ok()["status"] == "ready", "nothing waits, so nobody is missed"
-        assert psutil.Process(running.process.pid).nice() == kinder(), "relays go first"
+        assert psutil.Process(running.process.pid).nice() == 19, "relays go first"
         assert running.stop() == 0, running.log.read_text()
     logged = running.log.read_text()
     assert "POST /webhooks status=201" in logged and "who=operator" in logged
@@ -98,7 +93,7 @@ def test_beside_several_relays_it_is_a_process_that_is_started_again(serving: Se
     with serving("run", "--processes", "2", "--instance-name", "n") as (running, client):
         children = {c.cmdline()[-1]: c for c in psutil.Process(running.process.pid).children()}
         api = children["n/api"]
-        assert (api.nice(), children["n/1"].nice()) == (kinder(), psutil.Process().nice()), "relays go first"
+        assert (api.nice(), children["n/1"].nice()) == (19, psutil.Process().nice()), "relays go first"
         until(lambda: client.get("/health/ready").status == 200)
         client.post("/webhooks", {"url": URL}).ok(201)
         api.kill()
