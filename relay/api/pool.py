@@ -114,7 +114,7 @@ class Pool:
             if _is_alive(connection):
                 return connection
             self._pool.putconn(connection)  # which makes another
-        raise busy("the database is not to be had at this moment") from None
+        raise busy("the database is not to be had at this moment")
 
 
 def _is_alive(connection: Connection) -> bool:
