@@ -72,7 +72,7 @@ STEPS: dict[str, str] = {
     "time and slot": _without(
         r":= clock_timestamp\(\);\s+slot   smallint    := [^;]*;", ":= '2026-01-01';\n slot smallint := 0;"
     ),
-    "the bell": _without(r"IF FOUND AND [^\n]* > 0 THEN", "IF false THEN"),
+    "the bell": _without(r"IF _wrote AND [^\n]* > 0 THEN", "IF false THEN"),
     "JSON of the row": _without(r"row_to_json\((rowhook_\w+\.\*|\w+\.r)\)", "NULL::json"),
     "owner and search_path": _without(r"SECURITY DEFINER\s+SET search_path TO 'pg_catalog', 'pg_temp'", ""),
     "index by transaction": "DROP INDEX rowhook.event_by_transaction",

@@ -39,7 +39,7 @@ SELECT 1 + i, 1 + i % 12, i / 100.0, 'coffee and a sandwich' FROM generate_serie
 """
 MANY, ONE, ROWS = Load("many", SINGLE, clients=16), Load("one", SINGLE, clients=1), Load("rows", THOUSAND, clients=1, rows=1000)
 
-RINGS = r"\s+IF FOUND AND [^\n]*> 0 THEN\s+_now :=.*?END IF;\s+END IF;"
+RINGS = r"\s+IF _wrote AND [^\n]*> 0 THEN\s+_now :=.*?END IF;\s+END IF;"
 # The capture of inserts, generated as ever, with another ending.
 INSTEAD = """
 DO $do$
