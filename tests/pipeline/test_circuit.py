@@ -185,13 +185,15 @@ def test_endpoints_that_hang_hold_the_room_for_one_timeout(
     relays(max_in_flight=str(4 * FAILURES), circuit_after="1h" if mutant else "1s")
     conn.execute(MANY, [4 * FAILURES])
     receiver.wait_for(4 * FAILURES, path="/hangs")
-    eventually(lambda: states(conn).get("leased", 0) == 8 * FAILURES, what="as many are claimed ahead")
+    # Room is filled in batches, so up to a quarter of it may stay free while nothing ends (rooms.py, is_roomy).
+    eventually(lambda: states(conn).get("leased", 0) > 6 * FAILURES, what="nearly as many are claimed ahead")
+    held = states(conn)["leased"]
     add_hook(receiver.url("/healthy"), ["order.*"])
     emit(conn)
     receiver.wait_for(1, path="/healthy", timeout=20)
     hung = len([r for r in receiver.requests if r.path == "/hangs"])
     if mutant:
-        assert hung >= 8 * FAILURES
+        assert hung >= held, "those claimed ahead hang next"
     else:
         assert hung < 6 * FAILURES, "few but probes after the first timeout"
         assert [circuit(conn, hook) for hook in hooks] == ["open"] * 4
