@@ -52,13 +52,13 @@ class Call:
         with self.connection.transaction():
             yield
 
-    def webhook(self, id: str, *, lock: bool = False) -> Row:
+    def webhook(self, id: str, *, lock: bool = False, briefly: bool = False) -> Row:
         """The endpoint of this public id; 404 where there is none, it was removed, or it is another tenant's.
 
-        Locked, it stays as it is until the transaction ends.
+        Locked, it stays as it is until the transaction ends. ``briefly``: its ids, tenant and state.
         """
         try:
-            endpoint = endpoints.find_present(self.connection, id)
+            endpoint = endpoints.find_present(self.connection, id, briefly=briefly and not lock)
             if lock and self.principal.sees(endpoint["tenant"]):
                 self.rows("endpoints.lock", {"id": endpoint["id"]})
                 endpoint = endpoints.find_present(self.connection, id)

@@ -19,18 +19,19 @@ Connection = psycopg.Connection[DictRow]
 CIRCUIT = ("circuit", "opened_at", "probes", "probe_at", "ramp")
 
 
-def find(connection: Connection, text: str) -> Row:
-    """The endpoint of this public id, removed ones too."""
+def find(connection: Connection, text: str, *, briefly: bool = False) -> Row:
+    """The endpoint of this public id, removed ones too. ``briefly``: its ids, tenant and state, for what is asked often."""
     id, _ = public_id.parse(text, "end")
-    rows = connection.execute(query("endpoints.by_id"), {"id": id}, prepare=True).fetchall()
+    name = "endpoints.briefly" if briefly else "endpoints.by_id"
+    rows = connection.execute(query(name), {"id": id}, prepare=True).fetchall()
     if not rows or rows[0]["public_id"].lower() != text.lower():
         raise UserMistake(f"there is no endpoint {text}", "rowhook endpoint list shows those that there are")
     return rows[0]
 
 
-def find_present(connection: Connection, text: str) -> Row:
+def find_present(connection: Connection, text: str, *, briefly: bool = False) -> Row:
     """The same, but a removed one is refused."""
-    endpoint = find(connection, text)
+    endpoint = find(connection, text, briefly=briefly)
     if endpoint["state"] == "removed":
         raise UserMistake(f"endpoint {endpoint['public_id']} was removed", "it stays for the record only; add a new one")
     return endpoint

@@ -1,6 +1,9 @@
 -- name: by_id
 SELECT p.* FROM rowhook.endpoint AS p WHERE p.id = %(id)s
 
+-- name: briefly
+SELECT p.id, p.public_id, p.tenant, p.state FROM rowhook.endpoint AS p WHERE p.id = %(id)s
+
 -- name: lock
 -- One change at a time; the row is read after this.
 SELECT 1 AS locked FROM rowhook.endpoint AS p WHERE p.id = %(id)s FOR UPDATE

@@ -27,7 +27,7 @@ def list_attempts(call: Call, id: str, query: AttemptQuery) -> Page[Attempt]:
     Every request is one item, with its outcome, how often its delivery was tried before, and when it is tried next. A page looks
     at 10,000 attempts at most: where a filter matches few, it may hold fewer than `limit`, or none, and still have a `next`.
     """
-    endpoint = call.webhook(id)
+    endpoint = call.webhook(id, briefly=True)
     which = Filter(query.status, Wanted.of(endpoints.parse_patterns(query.type or "*")), query.since)
     found = attempts.page(call.connection, endpoint["id"], which, place(query.before), query.limit)
     return paged(Page[Attempt], found, lambda row: _attempt(call.principal, row))
@@ -44,7 +44,7 @@ def webhook_stats(call: Call, id: str, query: StatsQuery) -> Stats:
 
     The last 50,000 attempts are counted at most; `since` in the answer says how far back that reaches.
     """
-    endpoint = call.webhook(id)
+    endpoint = call.webhook(id, briefly=True)
     (clock,) = call.rows("api_stats.now")
     since = max(query.since or clock["now"] - REACH[query.per], clock["now"] - LONGEST)
     found = attempts.stats(call.connection, endpoint["id"], query.per, since)
