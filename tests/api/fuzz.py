@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.api.calls import stream
+from tests.api import fuzz_hooks
 from tests.api.conftest import TOKEN, Served, token_of
 from tests.cluster import Cluster, postgres_under_test
 
+ROOT = Path(__file__).parents[2]
 # 422 is what a schema can't say; every other status is what it says.
 CONFIG = """\
 [checks]
@@ -65,7 +67,8 @@ def fuzz(port: int, token: str, examples: int, seed: int, *options: str) -> Foun
             ),
             *("--report", "ndjson", "--report-ndjson-path", "told.ndjson", *options),
         ]
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        hooks = {"SCHEMATHESIS_HOOKS": fuzz_hooks.__name__, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", **hooks}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         told = Path(folder) / "told.ndjson"
         return Found(done.returncode, done.stdout + done.stderr, statuses(told.read_text() if told.exists() else ""))
