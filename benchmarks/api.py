@@ -115,10 +115,11 @@ def _beside(server: Server, size: Size, say: Say) -> list[Figure]:
         url = stack.enter_context(api(server.dsn("relayed"))) + _path(server, "relayed")
         path = Path(connection, receiver, itertools.count(1))
         path.round(20, 1.0)
-        rate = HALF * _most(connection, SECONDS[size] / 2)
+        rates: list[float] = []
         found: dict[bool, list[Times]] = {True: [], False: []}
         asked: list[dict[str, float]] = []
         for number in range(ROUNDS[size]):
+            rates.append(rate := HALF * _most(connection, SECONDS[size] / 4))  # anew: shared machines change their speed
             for is_asked in (True, False) if number % 2 == 0 else (False, True):
                 with _asking(url, asked) if is_asked else contextlib.nullcontext():
                     found[is_asked].append(path.round(rate, SECONDS[size]))
@@ -127,7 +128,7 @@ def _beside(server: Server, size: Size, say: Say) -> list[Figure]:
     if refused := sum(one["refused"] for one in asked):
         raise RuntimeError(f"{refused:.0f} requests to the API were refused")
     kept, slowest = median(one["rate"] for one in asked), median(one["p99"] for one in asked)
-    note = f"{rate:.0f} rows/s; asked {kept:.0f} times a second, p99 of the answers {slowest:.1f} ms"
+    note = f"{median(rates):.0f} rows/s; asked {kept:.0f} times a second, p99 of the answers {slowest:.1f} ms"
     return [_compared(found, 99, BESIDE, note), _compared(found, 50, None, "")]
 
 

@@ -4,7 +4,7 @@ further."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -43,23 +43,24 @@ def page(connection: Connection, endpoint: int, which: Filter, before: int | Non
 
     def read(before: int, size: int, limit: int) -> list[Row]:
         asked = {**given, "before": before, "walk": size, "limit": limit}
-        return connection.execute(query("api_attempts.page"), asked, prepare=True).fetchall()
+        return connection.execute(query("api_attempts.page"), asked, prepare=True, binary=True).fetchall()
 
     filtered = which.state is not None or which.wanted.types is not None
     walked = walk(read, before, limit, filtered=filtered)
-    return walked._replace(rows=[attempt(row) for row in walked.rows])
+    return walked._replace(rows=[attempt(row) | {"latency_ms": _milliseconds(row["duration"])} for row in walked.rows])
+
+
+def _milliseconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else round(duration.total_seconds() * 1000, 3)
 
 
 def attempt(row: Row) -> Row:
     """With public ids, which are quicker made here than by Postgres, and how often it was tried again."""
-    shown = {name: value for name, value in row.items() if name not in _INTERNAL}
-    shown["delivery_id"] = public_id("dlv", row["created_at"], row["delivery"])
-    shown["event_id"] = row["occurred_at"] and public_id("evt", row["occurred_at"], row["event"], row["slot"])
-    shown["retry_count"] = row["number"] - 1
-    return shown
-
-
-_INTERNAL = {"walked", "last", "delivery", "created_at", "event", "slot", "occurred_at"}
+    return row | {
+        "delivery_id": public_id("dlv", row["created_at"], row["delivery"]),
+        "event_id": row["occurred_at"] and public_id("evt", row["occurred_at"], row["event"], row["slot"]),
+        "retry_count": row["number"] - 1,
+    }
 
 
 def of_delivery(connection: Connection, delivery: int) -> list[Row]:

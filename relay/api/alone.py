@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Sequence
 
 from relay.api.server import Server
@@ -16,7 +15,7 @@ from relay.process import run_quickly, stop_on_signals
 
 log = logging.getLogger(__name__)
 
-NICEST = 19  # where there is no SCHED_IDLE
+KINDER = 19  # nice's steps: all of them
 
 
 class Alone:
@@ -46,16 +45,8 @@ class Alone:
 
 
 def let_relays_go_first() -> None:
-    """This process, and what it starts, takes what they leave of the processor, where they run on the same machine.
-
-    However nice a process is, one that has just begun its slice of some milliseconds keeps it while a relay wakes up. Under
-    Linux's SCHED_IDLE it gives way at once. Source: sched(7).
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # a sandbox that allows no change of the policy
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            return
-    os.nice(NICEST)
+    """This process takes what they leave of the processor, where they run on the same machine."""
+    os.nice(KINDER)
 
 
 def serve(settings: Settings) -> None:

@@ -7,7 +7,10 @@ WITH walked AS MATERIALIZED (
      ORDER BY a.id DESC LIMIT %(walk)s
 ), tried AS MATERIALIZED (
     SELECT w.*, d.created_at, d.state, d.due_at, d.event_id, d.event_slot
-      FROM walked AS w JOIN rowhook.delivery AS d ON d.id = w.delivery_id
+      FROM walked AS w
+      -- LATERAL with LIMIT: one look for each, also by a plan of a time when the table was small.
+     CROSS JOIN LATERAL (SELECT d.created_at, d.state, d.due_at, d.event_id, d.event_slot
+                           FROM rowhook.delivery AS d WHERE d.id = w.delivery_id LIMIT 1) AS d
      WHERE (%(since)s::timestamptz IS NULL OR w.recorded_at >= %(since)s)
        AND (%(state)s::text IS NULL OR d.state = %(state)s)
 ), told AS MATERIALIZED (
@@ -15,8 +18,7 @@ WITH walked AS MATERIALIZED (
     SELECT e.id, e.slot, e.occurred_at, e.type, e.row_key
       FROM rowhook.event AS e WHERE e.id = ANY (ARRAY(SELECT t.event_id FROM tried AS t))
 ), wanted AS (
-    SELECT t.id, t.number, t.started_at, t.recorded_at, round((extract(epoch FROM t.duration) * 1000)::numeric, 3)::float8 AS latency_ms,
-           t.status_code, t.error_class, t.error, t.response_excerpt,
+    SELECT t.id, t.number, t.started_at, t.recorded_at, t.duration, t.status_code, t.error_class, t.error, t.response_excerpt,
            t.delivery_id AS delivery, t.created_at, t.state, t.due_at AS next_attempt_at,
            e.id AS event, e.slot, CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
            e.type AS event_type, e.row_key

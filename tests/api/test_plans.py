@@ -27,10 +27,10 @@ class Explaining:
         self._connection = connection
         self.plans: list[Any] = []
 
-    def execute(self, statement: str, parameters: Any = None, *, prepare: bool | None = None) -> Any:
+    def execute(self, statement: str, parameters: Any = None, *, prepare: bool | None = None, binary: bool = False) -> Any:
         (row,) = self._connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters).fetchall()
         self.plans += row["QUERY PLAN"]
-        return self._connection.execute(statement.encode(), parameters, prepare=prepare)
+        return self._connection.execute(statement.encode(), parameters, prepare=prepare, binary=binary)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from relay import attempts, endpoints
 from relay.api.call import Call
@@ -34,8 +34,11 @@ def list_attempts(call: Call, id: str, query: AttemptQuery) -> Page[Attempt]:
 
 
 def _attempt(principal: Principal, row: Row) -> Attempt:
-    said = {name: row[name] for name in Attempt.model_fields.keys() - {"delivery_status", "error"}}
+    said = {name: row[name] for name in _SAME}
     return Attempt(delivery_status=row["state"], error=error_for(principal, row), **said)
+
+
+_SAME = tuple(Attempt.model_fields.keys() - {"delivery_status", "error"})
 
 
 @operation("GET", "/webhooks/{id}/stats", tag="deliveries", refuses=(404,))
@@ -50,7 +53,7 @@ def webhook_stats(call: Call, id: str, query: StatsQuery) -> Stats:
     found = attempts.stats(call.connection, endpoint["id"], query.per, since)
     return Stats(
         per=query.per,
-        since=found.since,
+        since=found.since.astimezone(UTC),
         complete=found.complete,
         total=Figures(**{name: found.total[name] for name in Figures.model_fields}),
         buckets=[Bucket(**bucket) for bucket in found.buckets],

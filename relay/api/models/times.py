@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, PlainSerializer
+from pydantic import AwareDatetime, BeforeValidator
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -23,9 +23,5 @@ def _parsed(value: Any) -> Any:
         raise ValueError("there is no such time") from None
 
 
-def written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
-
-
 GivenTime = Annotated[AwareDatetime, BeforeValidator(_parsed)]
-Time = Annotated[AwareDatetime, PlainSerializer(written, return_type=str, when_used="json")]
+Time = AwareDatetime  # in UTC, as the API's sessions read them: it ends in Z then
