@@ -47,16 +47,12 @@ def page(connection: Connection, endpoint: int, which: Filter, before: int | Non
 
     filtered = which.state is not None or which.wanted.types is not None
     walked = walk(read, before, limit, filtered=filtered)
-    return walked._replace(rows=[attempt(row) | {"latency_ms": _milliseconds(row["duration"])} for row in walked.rows])
-
-
-def _milliseconds(duration: timedelta | None) -> float | None:
-    return None if duration is None else round(duration.total_seconds() * 1000, 3)
+    return walked._replace(rows=[attempt(row) for row in walked.rows])
 
 
 def attempt(row: Row) -> Row:
     """With public ids, which are quicker made here than by Postgres, and how often it was tried again."""
-    return row | {
+    return _timed(row) | {
         "delivery_id": public_id("dlv", row["created_at"], row["delivery"]),
         "event_id": row["occurred_at"] and public_id("evt", row["occurred_at"], row["event"], row["slot"]),
         "retry_count": row["number"] - 1,
@@ -65,7 +61,13 @@ def attempt(row: Row) -> Row:
 
 def of_delivery(connection: Connection, delivery: int) -> list[Row]:
     """Its last attempts, newest first."""
-    return connection.execute(query("api_attempts.of_delivery"), {"delivery": delivery, "limit": SHOWN}).fetchall()
+    rows = connection.execute(query("api_attempts.of_delivery"), {"delivery": delivery, "limit": SHOWN}).fetchall()
+    return [_timed(row) for row in rows]
+
+
+def _timed(row: Row) -> Row:
+    duration: timedelta | None = row["duration"]
+    return row | {"latency_ms": None if duration is None else round(duration.total_seconds() * 1000, 3)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,6 @@ SELECT x.walked, x.last, w.*
  ORDER BY w.id DESC
 
 -- name: of_delivery
-SELECT a.id, a.number, a.started_at, a.recorded_at, round((extract(epoch FROM a.duration) * 1000)::numeric, 3)::float8 AS latency_ms,
+SELECT a.id, a.number, a.started_at, a.recorded_at, a.duration,
        a.status_code, a.error_class, a.error, a.response_excerpt
   FROM rowhook.attempt AS a WHERE a.delivery_id = %(delivery)s ORDER BY a.number DESC LIMIT %(limit)s

@@ -22,7 +22,7 @@ WITH taken AS MATERIALIZED (
      WHERE %(tenants)s::text[] IS NULL OR p.tenant = ANY (%(tenants)s)
      ORDER BY a.id LIMIT %(limit)s
 )
-SELECT t.id, t.number, t.started_at, t.recorded_at, round((extract(epoch FROM t.duration) * 1000)::numeric, 3)::float8 AS latency_ms,
+SELECT t.id, t.number, t.started_at, t.recorded_at, t.duration,
        t.status_code, t.error_class, left(t.error, 1000) AS error, t.endpoint_id_shown AS endpoint_id, t.tenant,
        d.id AS delivery, d.created_at, d.state, d.due_at AS next_attempt_at,
        e.id AS event, e.slot, CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
