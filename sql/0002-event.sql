@@ -61,8 +61,8 @@ $do$;
 -- What the cursor's window reads: the transactions of a range, or single late ones, each in id order.
 -- No two entries are equal, so looking for such when a page is full is for nothing.
 CREATE INDEX event_by_transaction ON rowhook.event (xid, id) WITH (deduplicate_items = off);
--- After that one: of two indexes that seem to cost the same for a partition that is empty or was never analysed, the planner takes the
--- younger one, and from Postgres 18 on it thinks of the other one too for an id alone (a skip scan, over as many transactions as there are).
+-- After that one: where a partition that holds rows was never analysed, both seem to cost the same for an id alone (Postgres 18 thinks
+-- of a skip scan, over as many transactions as there are), and the planner took the index that was made later.
 ALTER TABLE rowhook.event ADD CONSTRAINT event_pkey PRIMARY KEY (id, kept_in);
 
 COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
