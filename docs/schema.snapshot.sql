@@ -116,12 +116,12 @@ $$;
 
 COMMENT ON FUNCTION rowhook.archived(event rowhook.event) IS 'An event as archives have it: JSON as the text that it is; deliveries, with their attempts, as a JSON array';
 
-CREATE FUNCTION rowhook.backfill(table_name regclass, rows text DEFAULT NULL::text, endpoint text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION rowhook.backfill(table_name regclass, rows text DEFAULT NULL::text, endpoint text DEFAULT NULL::text, name text DEFAULT ''::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    _backfill rowhook.backfill := rowhook.begin_backfill(backfill.table_name, backfill.rows, backfill.endpoint);
+    _backfill rowhook.backfill := rowhook.begin_backfill(backfill.table_name, backfill.rows, backfill.endpoint, backfill.name);
 BEGIN
     WHILE rowhook.backfill_chunk(_backfill.id, 1000) IS NOT NULL LOOP
         NULL;
@@ -130,7 +130,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.backfill(table_name regclass, rows text, endpoint text) IS 'Send rows that were there before as <prefix>.snapshot events, in the present transaction; the command rowhook backfill does it in many';
+COMMENT ON FUNCTION rowhook.backfill(table_name regclass, rows text, endpoint text, name text) IS 'Send rows that were there before as <prefix>.snapshot events, in the present transaction; the command rowhook backfill does it in many';
 
 CREATE FUNCTION rowhook.backfill_chunk(backfill bigint, chunk integer) RETURNS integer
     LANGUAGE plpgsql
@@ -154,7 +154,7 @@ DECLARE
     _sent     integer;
 BEGIN
     SELECT b.* INTO _backfill FROM rowhook.backfill AS b WHERE b.id = backfill_chunk.backfill AND b.ended_at IS NULL FOR UPDATE;
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = _backfill.table_name;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = _backfill.table_name AND c.name = _backfill.name;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -195,6 +195,7 @@ COMMENT ON FUNCTION rowhook.backfill_chunk(backfill bigint, chunk integer) IS 'S
 CREATE TABLE rowhook.capture (
     id integer NOT NULL,
     table_name regclass NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
     installed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     mode text NOT NULL,
     events text[] NOT NULL,
@@ -207,6 +208,7 @@ CREATE TABLE rowhook.capture (
     paused boolean DEFAULT false NOT NULL,
     fingerprint text NOT NULL,
     labels text[] NOT NULL,
+    prefixes text[] NOT NULL,
     since_event bigint NOT NULL,
     since_xid xid8 NOT NULL,
     began_empty boolean NOT NULL,
@@ -220,6 +222,7 @@ CREATE TABLE rowhook.capture (
     CONSTRAINT include_or_exclude CHECK (((include IS NULL) OR (exclude IS NULL))),
     CONSTRAINT max_size_is_positive CHECK ((max_size > 0)),
     CONSTRAINT mode_known CHECK ((mode = ANY (ARRAY['statement'::text, 'row'::text]))),
+    CONSTRAINT name_is_a_name CHECK ((name ~ '^([a-z][a-z0-9_]{0,29})?$'::text)),
     CONSTRAINT on_error_known CHECK ((on_error = ANY (ARRAY['abort'::text, 'record'::text]))),
     CONSTRAINT predicate_depends_known CHECK ((predicate_depends = ANY (ARRAY['row'::text, 'settings'::text, 'functions'::text]))),
     CONSTRAINT predicate_depends_on_something CHECK (((predicate IS NULL) = (predicate_depends IS NULL))),
@@ -231,6 +234,8 @@ COMMENT ON TABLE rowhook.capture IS 'Captured tables and their options';
 COMMENT ON COLUMN rowhook.capture.id IS 'Internal id; part of the generated functions'' names';
 
 COMMENT ON COLUMN rowhook.capture.table_name IS 'The table; follows renames';
+
+COMMENT ON COLUMN rowhook.capture.name IS 'Which of the table''s captures; the one without a name has its rules';
 
 COMMENT ON COLUMN rowhook.capture.installed_at IS 'When its triggers were last generated';
 
@@ -255,6 +260,8 @@ COMMENT ON COLUMN rowhook.capture.paused IS 'Triggers are disabled';
 COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing is reinstalled while it is the same';
 
 COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: the present one last, after those it had before';
+
+COMMENT ON COLUMN rowhook.capture.prefixes IS 'Its type prefixes: the present one last, after those it had before';
 
 COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
 
@@ -310,6 +317,7 @@ CREATE TABLE rowhook.backfill (
     table_name regclass NOT NULL,
     rows text,
     after text[],
+    name text DEFAULT ''::text NOT NULL,
     CONSTRAINT sent_is_a_count CHECK ((sent >= 0))
 );
 
@@ -335,7 +343,9 @@ COMMENT ON COLUMN rowhook.backfill.rows IS 'Only rows for which this SQL holds; 
 
 COMMENT ON COLUMN rowhook.backfill.after IS 'The row key that it has come to, part by part; null: it has not begun';
 
-CREATE FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) RETURNS rowhook.backfill
+COMMENT ON COLUMN rowhook.backfill.name IS 'Which of its captures';
+
+CREATE FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text, name text DEFAULT ''::text) RETURNS rowhook.backfill
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -347,9 +357,9 @@ DECLARE
     _highest  bigint := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
     _label    text := coalesce(rowhook.table_label(begin_backfill.table_name), begin_backfill.table_name::text);
 BEGIN
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name AND c.name = coalesce(begin_backfill.name, '');
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured', _label), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
+        PERFORM rowhook.refuse(rowhook.not_captured(begin_backfill.table_name, begin_backfill.name), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);  -- rows that can be told apart: it goes on after a row key
     IF begin_backfill.endpoint IS NOT NULL THEN
@@ -364,17 +374,17 @@ BEGIN
         PERFORM rowhook.refuse(format('rows: %s', SQLERRM), format('Give a condition on the columns of %s, e.g. "amount > 100"', _label));
     END;
     -- For verify: a row of a writer who has its event's id by now and commits when the chunks have passed it would have none after.
-    INSERT INTO rowhook.backfill (table_name, rows, endpoint_id, since_event)
-    VALUES (begin_backfill.table_name, begin_backfill.rows, _endpoint, CASE WHEN rowhook.writers_have_ended('5 s') THEN _highest END)
+    INSERT INTO rowhook.backfill (table_name, name, rows, endpoint_id, since_event)
+    VALUES (begin_backfill.table_name, _capture.name, begin_backfill.rows, _endpoint, CASE WHEN rowhook.writers_have_ended('5 s') THEN _highest END)
     ON CONFLICT DO NOTHING;
     SELECT b.* INTO _backfill FROM rowhook.backfill AS b
-     WHERE b.table_name = begin_backfill.table_name AND b.rows IS NOT DISTINCT FROM begin_backfill.rows
+     WHERE b.table_name = begin_backfill.table_name AND b.name = _capture.name AND b.rows IS NOT DISTINCT FROM begin_backfill.rows
        AND b.endpoint_id IS NOT DISTINCT FROM _endpoint AND b.ended_at IS NULL;
     RETURN _backfill;
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) IS 'A new backfill, or the same one that was interrupted';
+COMMENT ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text, name text) IS 'A new backfill, or the same one that was interrupted';
 
 CREATE FUNCTION rowhook.begin_sweep(slot integer) RETURNS boolean
     LANGUAGE plpgsql
@@ -408,12 +418,14 @@ BEGIN
         c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
         c.since_xid := pg_current_xact_id();
         c.began_empty := false;
+        c.prefixes := '{}';
         IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
               FROM pg_class AS r WHERE r.oid = c.table_name) THEN
             EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
         END IF;
     END IF;
     c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
+    c.prefixes := array_remove(c.prefixes, c.type_prefix) || c.type_prefix;
     RETURN c;
 END
 $$;
@@ -462,7 +474,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) IS 'What a row trigger does, told by its operation';
 
-CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb, predicate text DEFAULT NULL::text) RETURNS text
+CREATE FUNCTION rowhook.capture(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb, predicate text DEFAULT NULL::text, name text DEFAULT ''::text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -476,8 +488,8 @@ BEGIN
     PERFORM rowhook.set_rules_aside(capture.table_name);
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
-                                  capture.enrich, capture.predicate);
-    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
+                                  capture.enrich, capture.predicate, capture.name);
+    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.id = _plan.id;
     IF _was.fingerprint = _plan.fingerprint AND _was.known -> 'origin' = _plan.known -> 'origin' AND rowhook.capture_is_whole(_plan) THEN
         UPDATE rowhook.capture AS c
            SET (exclude, include, redact, enrich, predicate_depends, known)
@@ -522,7 +534,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) IS 'Capture a table, or change how; returns installed, changed or unchanged';
+COMMENT ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text, name text) IS 'Capture a table, or change how; by another name once more; returns installed, changed or unchanged';
 
 CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
@@ -531,7 +543,7 @@ CREATE FUNCTION rowhook.capture_ddl(c rowhook.capture) RETURNS text
     SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || rowhook.functions_ddl(c) || rowhook.triggers_ddl(c)
 $$;
 
-COMMENT ON FUNCTION rowhook.capture_ddl(c rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';
+COMMENT ON FUNCTION rowhook.capture_ddl(c rowhook.capture) IS 'The SQL that installs a capture and its rules';
 
 CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean
     LANGUAGE sql STABLE
@@ -570,7 +582,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.capture_owner() IS 'Which role capture functions belong to';
 
-CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb, predicate text DEFAULT NULL::text) RETURNS rowhook.capture
+CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NULL::text, include text[] DEFAULT NULL::text[], exclude text[] DEFAULT NULL::text[], key text[] DEFAULT NULL::text[], events text[] DEFAULT NULL::text[], type_prefix text DEFAULT NULL::text, on_error text DEFAULT NULL::text, paused boolean DEFAULT NULL::boolean, redact jsonb DEFAULT NULL::jsonb, max_size integer DEFAULT NULL::integer, enrich jsonb DEFAULT NULL::jsonb, predicate text DEFAULT NULL::text, name text DEFAULT ''::text) RETURNS rowhook.capture
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -578,16 +590,21 @@ CREATE FUNCTION rowhook.capture_plan(table_name regclass, tenant text DEFAULT NU
 DECLARE
     _was  rowhook.capture;
     _plan rowhook.capture;
+    _name text := coalesce(capture_plan.name, '');
     _bad  text;
 BEGIN
     IF capture_plan.table_name IS NULL THEN
         PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
     END IF;
     PERFORM rowhook.check_source(capture_plan.table_name);
-    SELECT f.* INTO _was FROM rowhook.capture AS c, rowhook.followed(c) AS f WHERE c.table_name = capture_plan.table_name;
+    IF _name !~ '^([a-z][a-z0-9_]{0,29})?$' THEN
+        PERFORM rowhook.refuse(format('name: "%s" can''t be a capture''s name', _name), 'Use small letters, digits and _, a letter first, 30 at most: audit');
+    END IF;
+    SELECT f.* INTO _was FROM rowhook.capture AS c, rowhook.followed(c) AS f WHERE c.table_name = capture_plan.table_name AND c.name = _name;
     _plan := _was;
     _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
     _plan.table_name := capture_plan.table_name;
+    _plan.name := _name;
     _plan.installed_at := clock_timestamp();
     -- An option that is not given keeps what it was; an empty one takes it back.
     _plan.tenant := nullif(coalesce(capture_plan.tenant, _was.tenant), '');
@@ -602,7 +619,7 @@ BEGIN
          WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid AND k.n <= i.indnkeyatts ORDER BY k.n));
     _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
     _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
-        SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
+        SELECT rowhook.singular(c.relname) || rowhook.trigger_suffix(_plan) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
     _plan.on_error := coalesce(capture_plan.on_error, _was.on_error, 'abort');
     _plan.paused := coalesce(capture_plan.paused, _was.paused, false);
     _plan.redact := nullif(coalesce(capture_plan.redact, _was.redact), '{}');
@@ -640,6 +657,12 @@ BEGIN
     IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
         PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
     END IF;
+    SELECT coalesce(nullif(o.name, ''), 'without a name') INTO _bad FROM rowhook.capture AS o
+     WHERE o.table_name = _plan.table_name AND o.name <> _name AND _plan.type_prefix = ANY (o.prefixes) LIMIT 1;
+    IF FOUND THEN  -- who receives them, and verify, tell the captures of a table apart by it
+        PERFORM rowhook.refuse(format('type_prefix: "%s" is, or was, that of another capture of table %s (%s)', _plan.type_prefix,
+            rowhook.table_label(_plan.table_name), _bad), 'Give each capture of a table a prefix of its own');
+    END IF;
     IF capture_plan.exclude IS NOT NULL AND _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
         PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
     END IF;
@@ -658,7 +681,7 @@ BEGIN
 END
 $_$;
 
-COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
+COMMENT ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text, name text) IS 'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
 
 CREATE FUNCTION rowhook.capture_probe() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1236,7 +1259,7 @@ CREATE FUNCTION rowhook.drop_ddl(c rowhook.capture) RETURNS text
     AS $_$
     SELECT coalesce((SELECT string_agg(format(E'DROP TRIGGER IF EXISTS %I ON %s;\n', t.tgname, (c).table_name), '' ORDER BY t.tgname)
                        FROM pg_trigger AS t WHERE t.tgrelid = (c).table_name AND t.tgparentid = 0
-                        AND t.tgname ~ '^!rowhook_(row(_[0-9]+)?|insert|update|delete|truncate)$'), '')
+                        AND t.tgname ~ format('^!rowhook_(row_%s|(row|insert|update|delete|truncate)%s)$', (c).id, rowhook.trigger_suffix(c))), '')
         || coalesce((SELECT string_agg(format(E'DROP FUNCTION rowhook.%I();\n', p.proname), '' ORDER BY p.proname)
                        FROM pg_proc AS p WHERE p.pronamespace = 'rowhook'::regnamespace
                         AND p.proname ~ format('^capture_%s_(row|insert|update|delete|truncate)$', (c).id)), '')
@@ -1574,7 +1597,7 @@ BEGIN
         RETURN 'dropped';
     END IF;
     PERFORM rowhook.set_rules_aside(c.table_name);
-    _plan := rowhook.capture_plan(c.table_name);
+    _plan := rowhook.capture_plan(c.table_name, name => c.name);
     _enrich := _plan.enrich;
     -- No right is granted here: a foreign key may have been led elsewhere by somebody who may not read there.
     _plan.enrich := (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(_plan.enrich) AS e WHERE NOT rowhook.lacks_rights(_plan, e.key));
@@ -2006,7 +2029,7 @@ CREATE FUNCTION rowhook.is_behind(c rowhook.capture) RETURNS boolean
                EXISTS (SELECT FROM pg_class AS t WHERE t.oid = (c).table_name)
                OR NOT EXISTS (SELECT FROM rowhook.schema_version AS v WHERE v.capture_id = (c).id AND v.changes @> '[{"change": "table dropped"}]'))
         OR EXISTS (SELECT FROM rowhook.rule AS r JOIN pg_class AS t ON t.oid = r.table_name
-                    WHERE r.table_name = (c).table_name AND rowhook.rule_problem(r) IS DISTINCT FROM r.set_aside)
+                    WHERE (c).name = '' AND r.table_name = (c).table_name AND rowhook.rule_problem(r) IS DISTINCT FROM r.set_aside)
         OR (c).mode <> rowhook.capture_mode((c).table_name, (c).key)
 $$;
 
@@ -2188,7 +2211,7 @@ BEGIN
     complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);
     -- Or from a backfill of every row, which ended: each has an event since that began.
     SELECT max(b.since_event) INTO _backfill FROM rowhook.backfill AS b
-     WHERE b.table_name = c.table_name AND b.rows IS NULL AND b.ended_at IS NOT NULL AND b.since_event >= begins;
+     WHERE b.table_name = c.table_name AND b.name = c.name AND b.rows IS NULL AND b.ended_at IS NOT NULL AND b.since_event >= begins;
     IF NOT complete AND _horizon.removed_id <= _backfill THEN
         begins := _backfill;
         complete := true;
@@ -2510,6 +2533,17 @@ $$;
 
 COMMENT ON FUNCTION rowhook.needs_names(source regclass) IS 'Whether the whole row, as a trigger sees it, is another than the table''s';
 
+CREATE FUNCTION rowhook.not_captured(source regclass, name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT format('table %s is not captured', coalesce(rowhook.table_label(not_captured.source), not_captured.source::text))
+        || coalesce(' by the name ' || quote_ident(nullif(not_captured.name, '')),
+                    (SELECT ' without a name' WHERE EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = not_captured.source)), '')
+$$;
+
+COMMENT ON FUNCTION rowhook.not_captured(source regclass, name text) IS 'What is wrong where a table has no capture of a name';
+
 CREATE FUNCTION rowhook.note_version(c rowhook.capture, tell boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2600,10 +2634,10 @@ CREATE FUNCTION rowhook.operations(c rowhook.capture) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     SELECT ARRAY(SELECT o FROM unnest('{insert,update,delete,truncate}'::text[]) AS o
-                  WHERE o = ANY ((c).events) OR EXISTS (SELECT FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = o))
+                  WHERE o = ANY ((c).events) OR (c).name = '' AND EXISTS (SELECT FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = o))
 $$;
 
-COMMENT ON FUNCTION rowhook.operations(c rowhook.capture) IS 'Operations that a capture or one of its table''s rules makes events of';
+COMMENT ON FUNCTION rowhook.operations(c rowhook.capture) IS 'Operations that a capture, or one of the rules that it has, makes events of';
 
 CREATE FUNCTION rowhook.origin_of(source regclass) RETURNS text
     LANGUAGE sql STABLE
@@ -2926,7 +2960,7 @@ CREATE FUNCTION rowhook.row_trigger(c rowhook.capture) RETURNS text
     AS $$
     -- Partitions get the trigger of their table, also when they are attached: not if they had one of that name themselves.
     SELECT '!rowhook_row' || CASE WHEN EXISTS (SELECT FROM pg_class AS r WHERE r.oid = (c).table_name AND r.relkind = 'p')
-                                  THEN '_' || (c).id ELSE '' END
+                                  THEN '_' || (c).id ELSE rowhook.trigger_suffix(c) END
 $$;
 
 COMMENT ON FUNCTION rowhook.row_trigger(c rowhook.capture) IS 'Name of a capture''s row trigger';
@@ -3022,7 +3056,7 @@ BEGIN
      WHERE rule_plan.result <> 'unchanged';
     -- Tenant and key are its capture's. A table that has none gets one without events of its own.
     capture := rowhook.capture_plan(rule_plan.on_table, tenant => rule_plan.tenant,
-        events => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = rule_plan.on_table) THEN '{}'::text[] END);
+        events => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = rule_plan.on_table AND c.name = '') THEN '{}'::text[] END);
     sql := rowhook.capture_ddl(capture);  -- here, where the rule is seen
 END
 $$;
@@ -3109,10 +3143,10 @@ CREATE FUNCTION rowhook.rules_of(c rowhook.capture, op text) RETURNS SETOF rowho
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     SELECT r.* FROM rowhook.rule AS r
-     WHERE r.table_name = (c).table_name AND r.op = rules_of.op AND r.set_aside IS NULL ORDER BY r.id
+     WHERE (c).name = '' AND r.table_name = (c).table_name AND r.op = rules_of.op AND r.set_aside IS NULL ORDER BY r.id
 $$;
 
-COMMENT ON FUNCTION rowhook.rules_of(c rowhook.capture, op text) IS 'Rules of a table for one operation, but for those that are set aside';
+COMMENT ON FUNCTION rowhook.rules_of(c rowhook.capture, op text) IS 'A capture''s rules for one operation, but for those that are set aside';
 
 CREATE FUNCTION rowhook.rules_sql(c rowhook.capture, op text) RETURNS text
     LANGUAGE sql STABLE
@@ -3555,6 +3589,7 @@ CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
          CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
                              UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
          WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op IN ('insert', 'update', 'delete', 'snapshot') AND e.row_key IS NOT NULL
+           AND left(e.type, -length(substring(e.type FROM '\.[^.]*$'))) = ANY (%7$L)
     ), turn AS (
         SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
                CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
@@ -3564,7 +3599,7 @@ CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
     ), told AS (
         SELECT k, (array_agg(present ORDER BY id DESC) FILTER (WHERE present IS NOT NULL))[1] AS present, max(put) AS put
           FROM turn GROUP BY k
-    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again)
+    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again, (c).prefixes)
       FROM (SELECT array_agg(a.atttypid::regtype ORDER BY u.n) AS types,
                    string_agg(format('strpos(e.previous::text, %L) > 0', to_json(u.col)::text || ':'), ' OR ') AS mentioned,
                    -- The text of these types depends on the writer's settings.
@@ -3583,11 +3618,21 @@ CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
-    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
+    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e || rowhook.trigger_suffix(c)) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
         || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident(rowhook.row_trigger(c))] ELSE '{}' END
 $$;
 
 COMMENT ON FUNCTION rowhook.trigger_names(c rowhook.capture) IS 'The triggers of a capture, quoted';
+
+CREATE FUNCTION rowhook.trigger_suffix(c rowhook.capture) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- A name begins with a letter, a capture's id with a digit.
+    SELECT CASE (c).name WHEN '' THEN '' ELSE '_' || (c).name END
+$$;
+
+COMMENT ON FUNCTION rowhook.trigger_suffix(c rowhook.capture) IS 'By which the triggers of a table''s captures differ';
 
 CREATE FUNCTION rowhook.triggers_ddl(c rowhook.capture) RETURNS text
     LANGUAGE sql STABLE
@@ -3597,8 +3642,8 @@ CREATE FUNCTION rowhook.triggers_ddl(c rowhook.capture) RETURNS text
         THEN format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
                     rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
-    || coalesce((SELECT string_agg(format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
-                      op, upper(op), (c).table_name,
+    || coalesce((SELECT string_agg(format(E'CREATE TRIGGER %I AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
+                      '!rowhook_' || op || rowhook.trigger_suffix(c), upper(op), (c).table_name,
                       CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
                               WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
                               WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
@@ -3643,12 +3688,12 @@ CREATE FUNCTION rowhook.types_of(c rowhook.capture) RETURNS text[]
     AS $$
     SELECT ARRAY(SELECT (c).type_prefix || '.' || CASE e WHEN 'insert' THEN 'created' WHEN 'truncate' THEN 'truncated' ELSE e || 'd' END
                    FROM unnest((c).events) WITH ORDINALITY AS u (e, n) ORDER BY u.n)
-        || ARRAY(SELECT r.type FROM rowhook.rule AS r WHERE r.table_name = (c).table_name ORDER BY r.id)
+        || ARRAY(SELECT r.type FROM rowhook.rule AS r WHERE (c).name = '' AND r.table_name = (c).table_name ORDER BY r.id)
 $$;
 
 COMMENT ON FUNCTION rowhook.types_of(c rowhook.capture) IS 'The event types of a capture and its rules';
 
-CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text
+CREATE FUNCTION rowhook.uncapture(table_name regclass, name text DEFAULT ''::text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3657,13 +3702,13 @@ DECLARE
     _was rowhook.capture;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
-    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name RETURNING c.* INTO _was;
+    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name AND c.name = coalesce(uncapture.name, '') RETURNING c.* INTO _was;
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured',
-            coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
-            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
+        PERFORM rowhook.refuse(rowhook.not_captured(uncapture.table_name, uncapture.name), 'Captured tables are: '
+            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name) || coalesce(' by the name ' || nullif(c.name, ''), ''), ', ' ORDER BY c.id)
+                           FROM rowhook.capture AS c), 'none'));
     END IF;
-    DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name;
+    DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name AND _was.name = '';
     DELETE FROM rowhook.schema_version AS v WHERE v.capture_id = _was.id;
     IF rowhook.drop_ddl(_was) <> '' THEN
         PERFORM rowhook.execute_own(rowhook.drop_ddl(_was));
@@ -3673,7 +3718,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.uncapture(table_name regclass) IS 'Remove a capture and its table''s rules; no trace is left on the table';
+COMMENT ON FUNCTION rowhook.uncapture(table_name regclass, name text) IS 'Remove a capture and its rules; no trace of it is left on the table';
 
 CREATE FUNCTION rowhook.unrule(type text, on_table regclass) RETURNS text
     LANGUAGE plpgsql
@@ -3689,7 +3734,7 @@ BEGIN
         PERFORM rowhook.refuse(format('table %s has no rule "%s"', coalesce(rowhook.table_label(unrule.on_table), unrule.on_table::text), unrule.type),
             'Its rules are: ' || coalesce((SELECT string_agg(r.type, ', ' ORDER BY r.id) FROM rowhook.rule AS r WHERE r.table_name = unrule.on_table), 'none'));
     END IF;
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = unrule.on_table;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = unrule.on_table AND c.name = '';
     IF rowhook.operations(_capture) = '{}' THEN
         PERFORM rowhook.uncapture(unrule.on_table);
     ELSE
@@ -3736,7 +3781,7 @@ $_$;
 
 COMMENT ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) IS 'The INSERT that captures updated rows';
 
-CREATE FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) RETURNS SETOF record
+CREATE FUNCTION rowhook.verify(table_name regclass, name text DEFAULT ''::text, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -3753,9 +3798,9 @@ DECLARE
     _complete boolean;
     _newer    text;
 BEGIN
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name AND c.name = coalesce(verify.name, '');
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured', coalesce(rowhook.table_label(verify.table_name), verify.table_name::text)),
+        PERFORM rowhook.refuse(rowhook.not_captured(verify.table_name, verify.name),
             format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);
@@ -3768,7 +3813,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) IS 'A table''s rows against its events: accounted, missing, stale (in these columns), ghost, unproven; keys of those that differ';
+COMMENT ON FUNCTION rowhook.verify(table_name regclass, name text, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) IS 'A table''s rows against its events: accounted, missing, stale (in these columns), ghost, unproven; keys of those that differ';
 
 CREATE FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) RETURNS text
     LANGUAGE sql STABLE
@@ -4763,10 +4808,10 @@ ALTER TABLE ONLY rowhook.capture_failure
     ADD CONSTRAINT capture_failure_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY rowhook.capture
-    ADD CONSTRAINT capture_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT capture_once_per_table UNIQUE (table_name, name);
 
 ALTER TABLE ONLY rowhook.capture
-    ADD CONSTRAINT capture_table_key UNIQUE (table_name);
+    ADD CONSTRAINT capture_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY rowhook.chain
     ADD CONSTRAINT chain_pkey PRIMARY KEY (correlation_id, type, table_name, row_key);
@@ -4829,7 +4874,7 @@ CREATE INDEX admin_log_of_subject ON rowhook.admin_log USING btree (subject, id)
 
 CREATE INDEX attempt_of_endpoint ON rowhook.attempt USING btree (endpoint_id, id) WITH (deduplicate_items=off);
 
-CREATE UNIQUE INDEX backfill_once_at_a_time ON rowhook.backfill USING btree (table_name, COALESCE(rows, ''::text), COALESCE(endpoint_id, (0)::bigint)) WHERE (ended_at IS NULL);
+CREATE UNIQUE INDEX backfill_once_at_a_time ON rowhook.backfill USING btree (table_name, name, COALESCE(rows, ''::text), COALESCE(endpoint_id, (0)::bigint)) WHERE (ended_at IS NULL);
 
 CREATE INDEX chain_by_age ON rowhook.chain USING btree (last_at);
 
@@ -4888,7 +4933,7 @@ GRANT UPDATE(kept_in) ON TABLE rowhook.event TO rowhook_relay;
 REVOKE ALL ON FUNCTION rowhook.archived(event rowhook.event) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.archived(event rowhook.event) TO rowhook_relay;
 
-REVOKE ALL ON FUNCTION rowhook.backfill(table_name regclass, rows text, endpoint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.backfill(table_name regclass, rows text, endpoint text, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.backfill_chunk(backfill bigint, chunk integer) FROM PUBLIC;
 
@@ -4898,7 +4943,7 @@ REVOKE ALL ON FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, b
 
 REVOKE ALL ON FUNCTION rowhook.bare(c rowhook.capture) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.begin_sweep(slot integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.begin_sweep(slot integer) TO rowhook_relay;
@@ -4911,7 +4956,7 @@ REVOKE ALL ON FUNCTION rowhook.body_sql(c rowhook.capture, op text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.by_operation_sql(operations text[], bodies text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.capture(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_ddl(c rowhook.capture) FROM PUBLIC;
 
@@ -4921,7 +4966,7 @@ REVOKE ALL ON FUNCTION rowhook.capture_mode(source regclass, key text[]) FROM PU
 
 REVOKE ALL ON FUNCTION rowhook.capture_owner() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.capture_plan(table_name regclass, tenant text, include text[], exclude text[], key text[], events text[], type_prefix text, on_error text, paused boolean, redact jsonb, max_size integer, enrich jsonb, predicate text, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_probe() FROM PUBLIC;
 
@@ -5097,6 +5142,8 @@ REVOKE ALL ON FUNCTION rowhook.named_columns(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.needs_names(source regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.not_captured(source regclass, name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.note_version(c rowhook.capture, tell boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.nulls_sql(c rowhook.capture) FROM PUBLIC;
@@ -5226,6 +5273,8 @@ REVOKE ALL ON FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) FROM P
 
 REVOKE ALL ON FUNCTION rowhook.trigger_names(c rowhook.capture) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.trigger_suffix(c rowhook.capture) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.triggers_ddl(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.turn_ring(width interval) FROM PUBLIC;
@@ -5233,13 +5282,13 @@ GRANT ALL ON FUNCTION rowhook.turn_ring(width interval) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.types_of(c rowhook.capture) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.unrule(type text, on_table regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.update_sql(c rowhook.capture, pairs text, split boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.verify(table_name regclass, name text, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[], OUT dropped text[], OUT count bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.verify_sql(c rowhook.capture, begins bigint, complete boolean, newer text) FROM PUBLIC;
 

@@ -44,10 +44,11 @@ def parse_rate(text: str) -> float:
     return float(match[1])
 
 
-def begin(connection: Connection, table: int, rows: str | None, endpoint: str | None) -> Progress:
+def begin(connection: Connection, table: int, rows: str | None, endpoint: str | None, name: str = "") -> Progress:
     """A new one, or the same one that was interrupted. Raises what the schema refuses."""
+    given = {"table": table, "rows": rows, "endpoint": endpoint, "name": name}
     with pinned(connection):
-        (row,) = connection.execute(query("backfill.begin"), {"table": table, "rows": rows, "endpoint": endpoint}).fetchall()
+        (row,) = connection.execute(query("backfill.begin"), given).fetchall()
     return Progress(row["id"], row["sent"], resumed=row["after"] is not None)
 
 

@@ -41,8 +41,9 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """As given; None keeps what it was, an empty text or list takes it back."""
+    """As given; None keeps what it was, an empty text or list takes it back. ``name``: which of the table's captures."""
 
+    name: str = ""
     tenant: str | None = None
     include: list[str] | None = None
     exclude: list[str] | None = None
@@ -112,13 +113,13 @@ def _plain(name: str) -> str:
 def everything(connection: Connection) -> Sequence[DictRow]:
     """The options of all captures."""
     with pinned(connection):
-        return connection.execute(query("capture.current"), {"table": None}).fetchall()
+        return connection.execute(query("capture.current"), {"table": None, "name": None}).fetchall()
 
 
-def current(connection: Connection, table: Table) -> DictRow | None:
-    """The options in force; None for a table that is not captured."""
+def current(connection: Connection, table: Table, name: str = "") -> DictRow | None:
+    """The options in force; None for a table that is not captured, by that name."""
     with pinned(connection):
-        rows = connection.execute(query("capture.current"), {"table": table.oid}).fetchall()
+        rows = connection.execute(query("capture.current"), {"table": table.oid, "name": name}).fetchall()
     return rows[0] if rows else None
 
 
@@ -134,15 +135,15 @@ def install(connection: Connection, actor: Actor, table: Table, options: Options
     return patiently(connection, actor, table, "capture.install", _parameters(connection, table, options), say)
 
 
-def remove(connection: Connection, actor: Actor, table: Table, say: Say) -> str:
-    """Leave no trace on the table."""
-    return patiently(connection, actor, table, "capture.remove", {"table": table.oid}, say)
+def remove(connection: Connection, actor: Actor, table: Table, name: str, say: Say) -> str:
+    """Leave no trace of this capture on the table."""
+    return patiently(connection, actor, table, "capture.remove", {"table": table.oid, "name": name}, say)
 
 
 def _parameters(connection: Connection, table: Table, options: Options) -> dict[str, Any]:
     given = asdict(options)
-    if given["type_prefix"] is None and current(connection, table) is None:
-        given["type_prefix"] = singular(table.name)
+    if given["type_prefix"] is None and current(connection, table, options.name) is None:
+        given["type_prefix"] = "_".join(filter(None, [singular(table.name), options.name]))
     as_json = {name: None if given[name] is None else json.dumps(given[name]) for name in ("redact", "enrich")}
     return {**given, **as_json, "table": table.oid}
 
@@ -184,10 +185,11 @@ def with_locks(connection: Connection, table: Table, work: Callable[[], str], sa
 
 def _recorded(connection: Connection, actor: Actor, table: Table, name: str, parameters: Mapping[str, Any]) -> str:
     """Do it, and say so in the audit, unless nothing has changed."""
-    before = current(connection, table)
+    capture = parameters.get("name", "")
+    before = current(connection, table, capture)
     (row,) = connection.execute(query(name), parameters).fetchall()
     result = str(row["result"])
-    after = current(connection, table)
+    after = current(connection, table, capture)
     if name.startswith("rule.") and result != "unchanged":
         audit.write(connection, actor, name, table.label, after={**parameters, "table": table.label, "result": result})
     elif before != after or result == "changed":  # changed with the same options: it was not whole

@@ -35,6 +35,7 @@ class Report:
     """Rows by verdict; the first of those that differ, with the columns that do (of stale ones; none: nobody can say which)."""
 
     table: str
+    name: str = ""
     facts: Row = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     differences: list[Row] = field(default_factory=list)
@@ -54,17 +55,18 @@ class Report:
             self.differences.append({name: row[name] for name in ("verdict", "row_key", "columns")})
 
 
-def verify(connection: Connection, table: Table, limit: int) -> Report:
+def verify(connection: Connection, table: Table, limit: int, name: str = "") -> Report:
     """Judge all rows as of one snapshot, whoever writes meanwhile. Raises what Postgres refuses (refusals)."""
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.read_only = True
-    report = Report(table.label)
+    report = Report(table.label, name)
+    which = {"table": table.oid, "name": name}
     with pinned(connection):
         with connection.cursor("verify") as cursor:
             cursor.itersize = PAGE
-            for row in cursor.execute(query("verify.rows"), {"table": table.oid}):
+            for row in cursor.execute(query("verify.rows"), which):
                 report.note(row, limit)
-        (report.facts,) = connection.execute(query("verify.facts"), {"table": table.oid}).fetchall()
+        (report.facts,) = connection.execute(query("verify.facts"), which).fetchall()
     return report
 
 
@@ -78,7 +80,8 @@ def notes(report: Report) -> Iterator[str]:
     elif report.counts["unproven"]:
         yield "the table had rows before it was captured: of those that were not written since nothing can be said"
     if facts["paused"]:
-        yield f"the capture is paused: writes go uncaptured until rowhook capture {report.table} --resume"
+        named = f" --name {report.name}" if report.name else ""
+        yield f"the capture is paused: writes go uncaptured until rowhook capture {report.table}{named} --resume"
     if facts["failures"]:
         yield f"{facts['failures']} statements went uncaptured under on_error = record (rowhook.capture_failure)"
     if facts["predicate"]:

@@ -33,12 +33,20 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.row_reasons(regclass, text[]) IS 'Why a table can only be captured row by row: what "it" is or has; none: statement triggers can work';
 
+CREATE FUNCTION rowhook.trigger_suffix(c rowhook.capture) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    -- A name begins with a letter, a capture's id with a digit.
+    SELECT CASE (c).name WHEN '' THEN '' ELSE '_' || (c).name END
+$fn$;
+COMMENT ON FUNCTION rowhook.trigger_suffix(rowhook.capture) IS 'By which the triggers of a table''s captures differ';
+
 CREATE FUNCTION rowhook.row_trigger(c rowhook.capture) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Partitions get the trigger of their table, also when they are attached: not if they had one of that name themselves.
     SELECT '!rowhook_row' || CASE WHEN EXISTS (SELECT FROM pg_class AS r WHERE r.oid = (c).table_name AND r.relkind = 'p')
-                                  THEN '_' || (c).id ELSE '' END
+                                  THEN '_' || (c).id ELSE rowhook.trigger_suffix(c) END
 $fn$;
 COMMENT ON FUNCTION rowhook.row_trigger(rowhook.capture) IS 'Name of a capture''s row trigger';
 

@@ -3,7 +3,8 @@
 
 CREATE TABLE rowhook.capture (
     id           integer     GENERATED ALWAYS AS IDENTITY CONSTRAINT capture_pkey PRIMARY KEY,
-    table_name   regclass    NOT NULL CONSTRAINT capture_table_key UNIQUE,
+    table_name   regclass    NOT NULL,
+    name         text        NOT NULL DEFAULT '',
     installed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     mode         text        NOT NULL,
     events       text[]      NOT NULL,
@@ -16,6 +17,7 @@ CREATE TABLE rowhook.capture (
     paused       boolean     NOT NULL DEFAULT false,
     fingerprint  text        NOT NULL,
     labels       text[]      NOT NULL,
+    prefixes     text[]      NOT NULL,
     since_event  bigint      NOT NULL,
     since_xid    xid8        NOT NULL,
     began_empty  boolean     NOT NULL,
@@ -25,6 +27,8 @@ CREATE TABLE rowhook.capture (
     predicate    text,
     predicate_depends text,
     known        jsonb       NOT NULL,
+    CONSTRAINT capture_once_per_table UNIQUE (table_name, name),
+    CONSTRAINT name_is_a_name CHECK (name ~ '^([a-z][a-z0-9_]{0,29})?$'),
     CONSTRAINT mode_known CHECK (mode IN ('statement', 'row')),
     CONSTRAINT events_known CHECK (events <@ '{insert,update,delete,truncate}'),
     CONSTRAINT type_prefix_is_a_name CHECK (type_prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
@@ -38,6 +42,7 @@ CREATE TABLE rowhook.capture (
 COMMENT ON TABLE rowhook.capture IS 'Captured tables and their options';
 COMMENT ON COLUMN rowhook.capture.id IS 'Internal id; part of the generated functions'' names';
 COMMENT ON COLUMN rowhook.capture.table_name IS 'The table; follows renames';
+COMMENT ON COLUMN rowhook.capture.name IS 'Which of the table''s captures; the one without a name has its rules';
 COMMENT ON COLUMN rowhook.capture.installed_at IS 'When its triggers were last generated';
 COMMENT ON COLUMN rowhook.capture.mode IS 'statement: transition tables; row: where those cannot work';
 COMMENT ON COLUMN rowhook.capture.events IS 'Which operations: insert, update, delete, truncate; none where only rules make events';
@@ -50,6 +55,7 @@ COMMENT ON COLUMN rowhook.capture.on_error IS 'abort: the write fails rather tha
 COMMENT ON COLUMN rowhook.capture.paused IS 'Triggers are disabled';
 COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing is reinstalled while it is the same';
 COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: the present one last, after those it had before';
+COMMENT ON COLUMN rowhook.capture.prefixes IS 'Its type prefixes: the present one last, after those it had before';
 COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
 COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first installed it: what older ones wrote was not captured';
 COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
@@ -60,7 +66,7 @@ COMMENT ON COLUMN rowhook.capture.enrich IS 'Further values, found by a foreign 
 COMMENT ON COLUMN rowhook.capture.predicate IS 'Only rows for which this SQL holds; null: all';
 COMMENT ON COLUMN rowhook.capture.predicate_depends IS 'What that depends on. row: on the row alone; settings: on the clock or the session too; functions: on functions that are not Postgres'' own';
 
--- A rule's triggers are its table's capture's; that may have no events of its own.
+-- A rule's triggers are those of its table's capture without a name; that may have no events of its own.
 CREATE TABLE rowhook.rule (
     id           integer     GENERATED ALWAYS AS IDENTITY CONSTRAINT rule_pkey PRIMARY KEY,
     table_name   regclass    NOT NULL,

@@ -188,9 +188,9 @@ CREATE FUNCTION rowhook.operations(c rowhook.capture) RETURNS text[] LANGUAGE sq
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT ARRAY(SELECT o FROM unnest('{insert,update,delete,truncate}'::text[]) AS o
-                  WHERE o = ANY ((c).events) OR EXISTS (SELECT FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = o))
+                  WHERE o = ANY ((c).events) OR (c).name = '' AND EXISTS (SELECT FROM rowhook.rule AS r WHERE r.table_name = (c).table_name AND r.op = o))
 $fn$;
-COMMENT ON FUNCTION rowhook.operations(rowhook.capture) IS 'Operations that a capture or one of its table''s rules makes events of';
+COMMENT ON FUNCTION rowhook.operations(rowhook.capture) IS 'Operations that a capture, or one of the rules that it has, makes events of';
 
 CREATE FUNCTION rowhook.rule_sql(c rowhook.capture, r rowhook.rule, source text, whole text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -219,9 +219,9 @@ CREATE FUNCTION rowhook.rules_of(c rowhook.capture, op text) RETURNS SETOF rowho
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT r.* FROM rowhook.rule AS r
-     WHERE r.table_name = (c).table_name AND r.op = rules_of.op AND r.set_aside IS NULL ORDER BY r.id
+     WHERE (c).name = '' AND r.table_name = (c).table_name AND r.op = rules_of.op AND r.set_aside IS NULL ORDER BY r.id
 $fn$;
-COMMENT ON FUNCTION rowhook.rules_of(rowhook.capture, text) IS 'Rules of a table for one operation, but for those that are set aside';
+COMMENT ON FUNCTION rowhook.rules_of(rowhook.capture, text) IS 'A capture''s rules for one operation, but for those that are set aside';
 
 CREATE FUNCTION rowhook.rule_guards_sql(c rowhook.capture, op text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -357,7 +357,7 @@ CREATE FUNCTION rowhook.trigger_names(c rowhook.capture) RETURNS text[] LANGUAGE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     -- Triggers fire in the order of their names: "!" sorts first, so "created" precedes what the user's own triggers cause.
-    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
+    SELECT ARRAY(SELECT quote_ident('!rowhook_' || e || rowhook.trigger_suffix(c)) FROM unnest(rowhook.operations(c)) AS e WHERE e = 'truncate' OR (c).mode = 'statement')
         || CASE WHEN (c).mode = 'row' AND rowhook.operations(c) && '{insert,update,delete}' THEN ARRAY[quote_ident(rowhook.row_trigger(c))] ELSE '{}' END
 $fn$;
 COMMENT ON FUNCTION rowhook.trigger_names(rowhook.capture) IS 'The triggers of a capture, quoted';
@@ -367,7 +367,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce((SELECT string_agg(format(E'DROP TRIGGER IF EXISTS %I ON %s;\n', t.tgname, (c).table_name), '' ORDER BY t.tgname)
                        FROM pg_trigger AS t WHERE t.tgrelid = (c).table_name AND t.tgparentid = 0
-                        AND t.tgname ~ '^!rowhook_(row(_[0-9]+)?|insert|update|delete|truncate)$'), '')
+                        AND t.tgname ~ format('^!rowhook_(row_%s|(row|insert|update|delete|truncate)%s)$', (c).id, rowhook.trigger_suffix(c))), '')
         || coalesce((SELECT string_agg(format(E'DROP FUNCTION rowhook.%I();\n', p.proname), '' ORDER BY p.proname)
                        FROM pg_proc AS p WHERE p.pronamespace = 'rowhook'::regnamespace
                         AND p.proname ~ format('^capture_%s_(row|insert|update|delete|truncate)$', (c).id)), '')
@@ -406,8 +406,8 @@ AS $fn$
         THEN format(E'CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION rowhook.capture_%s_row();\n',
                     rowhook.row_trigger(c), upper(array_to_string(rows.operations, ' OR ')), (c).table_name, (c).id)
         ELSE '' END
-    || coalesce((SELECT string_agg(format(E'CREATE TRIGGER "!rowhook_%s" AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
-                      op, upper(op), (c).table_name,
+    || coalesce((SELECT string_agg(format(E'CREATE TRIGGER %I AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION rowhook.capture_%s_%s();\n',
+                      '!rowhook_' || op || rowhook.trigger_suffix(c), upper(op), (c).table_name,
                       CASE op WHEN 'insert' THEN ' REFERENCING NEW TABLE AS rowhook_new_rows'
                               WHEN 'update' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows NEW TABLE AS rowhook_new_rows'
                               WHEN 'delete' THEN ' REFERENCING OLD TABLE AS rowhook_old_rows' ELSE '' END, (c).id, op), '' ORDER BY n)
@@ -425,4 +425,4 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT rowhook.drop_ddl(c) || rowhook.grants_sql(c) || rowhook.functions_ddl(c) || rowhook.triggers_ddl(c)
 $fn$;
-COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that installs a capture and its table''s rules';
+COMMENT ON FUNCTION rowhook.capture_ddl(rowhook.capture) IS 'The SQL that installs a capture and its rules';

@@ -1,5 +1,5 @@
 DROP FUNCTION rowhook.log_of(rowhook.capture);
-DROP FUNCTION rowhook.verify(regclass);
+DROP FUNCTION rowhook.verify(regclass, text);
 DROP FUNCTION rowhook.verify_sql(rowhook.capture, bigint, boolean, text);
 DROP FUNCTION rowhook.told_sql(rowhook.capture, bigint);
 DROP FUNCTION rowhook.check_verifiable(rowhook.capture);

@@ -140,6 +140,7 @@ AS $fn$
          CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
                              UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
          WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op IN ('insert', 'update', 'delete', 'snapshot') AND e.row_key IS NOT NULL
+           AND left(e.type, -length(substring(e.type FROM '\.[^.]*$'))) = ANY (%7$L)
     ), turn AS (
         SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
                CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
@@ -149,7 +150,7 @@ AS $fn$
     ), told AS (
         SELECT k, (array_agg(present ORDER BY id DESC) FILTER (WHERE present IS NOT NULL))[1] AS present, max(put) AS put
           FROM turn GROUP BY k
-    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again)
+    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again, (c).prefixes)
       FROM (SELECT array_agg(a.atttypid::regtype ORDER BY u.n) AS types,
                    string_agg(format('strpos(e.previous::text, %L) > 0', to_json(u.col)::text || ':'), ' OR ') AS mentioned,
                    -- The text of these types depends on the writer's settings.
@@ -207,7 +208,7 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.verify_sql(rowhook.capture, bigint, boolean, text) IS 'SQL that judges each row of a table by its events';
 
-CREATE FUNCTION rowhook.verify(table_name regclass, OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[],
+CREATE FUNCTION rowhook.verify(table_name regclass, name text DEFAULT '', OUT verdict text, OUT row_key text, OUT columns text[], OUT added text[],
                                OUT dropped text[], OUT count bigint) RETURNS SETOF record LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET row_security = off
@@ -224,9 +225,9 @@ DECLARE
     _complete boolean;
     _newer    text;
 BEGIN
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name AND c.name = coalesce(verify.name, '');
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured', coalesce(rowhook.table_label(verify.table_name), verify.table_name::text)),
+        PERFORM rowhook.refuse(rowhook.not_captured(verify.table_name, verify.name),
             format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);
@@ -238,7 +239,7 @@ BEGIN
     RETURN QUERY EXECUTE rowhook.verify_sql(_capture, _begins, _complete, _newer);
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.verify(regclass) IS
+COMMENT ON FUNCTION rowhook.verify(regclass, text) IS
     'A table''s rows against its events: accounted, missing, stale (in these columns), ghost, unproven; keys of those that differ';
 
 CREATE FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean)
@@ -261,7 +262,7 @@ BEGIN
     complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);
     -- Or from a backfill of every row, which ended: each has an event since that began.
     SELECT max(b.since_event) INTO _backfill FROM rowhook.backfill AS b
-     WHERE b.table_name = c.table_name AND b.rows IS NULL AND b.ended_at IS NOT NULL AND b.since_event >= begins;
+     WHERE b.table_name = c.table_name AND b.name = c.name AND b.rows IS NULL AND b.ended_at IS NOT NULL AND b.since_event >= begins;
     IF NOT complete AND _horizon.removed_id <= _backfill THEN
         begins := _backfill;
         complete := true;
@@ -281,4 +282,4 @@ COMMENT ON FUNCTION rowhook.log_of(rowhook.capture) IS 'From where on its events
 
 REVOKE EXECUTE ON FUNCTION rowhook.key_of(text[], regtype[]), rowhook.old_key(rowhook.event, text[], regtype[]),
     rowhook.compared(json, json, text, text[]), rowhook.check_verifiable(rowhook.capture), rowhook.told_sql(rowhook.capture, bigint),
-    rowhook.verify_sql(rowhook.capture, bigint, boolean, text), rowhook.verify(regclass), rowhook.log_of(rowhook.capture) FROM PUBLIC;
+    rowhook.verify_sql(rowhook.capture, bigint, boolean, text), rowhook.verify(regclass, text), rowhook.log_of(rowhook.capture) FROM PUBLIC;

@@ -18,9 +18,10 @@ CREATE TABLE rowhook.backfill (
     table_name  regclass    NOT NULL,
     rows        text,
     after       text[],
+    name        text        NOT NULL DEFAULT '',
     CONSTRAINT sent_is_a_count CHECK (sent >= 0)
 );
-CREATE UNIQUE INDEX backfill_once_at_a_time ON rowhook.backfill (table_name, coalesce(rows, ''), coalesce(endpoint_id, 0)) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX backfill_once_at_a_time ON rowhook.backfill (table_name, name, coalesce(rows, ''), coalesce(endpoint_id, 0)) WHERE ended_at IS NULL;
 
 COMMENT ON TABLE rowhook.backfill IS 'Backfills: how far each is; one that was interrupted goes on from there';
 COMMENT ON COLUMN rowhook.backfill.id IS 'Internal id';
@@ -31,6 +32,7 @@ COMMENT ON COLUMN rowhook.backfill.endpoint_id IS 'For this endpoint only; null:
 COMMENT ON COLUMN rowhook.backfill.since_event IS 'Of what was written since it began the events have higher ids, for verify; null: a writer was under way for too long to tell';
 COMMENT ON COLUMN rowhook.backfill.sent IS 'Rows so far';
 COMMENT ON COLUMN rowhook.backfill.table_name IS 'The captured table';
+COMMENT ON COLUMN rowhook.backfill.name IS 'Which of its captures';
 COMMENT ON COLUMN rowhook.backfill.rows IS 'Only rows for which this SQL holds; null: all';
 COMMENT ON COLUMN rowhook.backfill.after IS 'The row key that it has come to, part by part; null: it has not begun';
 
@@ -56,7 +58,7 @@ END
 $fn$;
 COMMENT ON FUNCTION rowhook.writers_have_ended(interval) IS 'Wait for those who are writing events now; false: some go on for longer than that';
 
-CREATE FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text) RETURNS rowhook.backfill LANGUAGE plpgsql
+CREATE FUNCTION rowhook.begin_backfill(table_name regclass, rows text, endpoint text, name text DEFAULT '') RETURNS rowhook.backfill LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -67,9 +69,9 @@ DECLARE
     _highest  bigint := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
     _label    text := coalesce(rowhook.table_label(begin_backfill.table_name), begin_backfill.table_name::text);
 BEGIN
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name AND c.name = coalesce(begin_backfill.name, '');
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured', _label), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
+        PERFORM rowhook.refuse(rowhook.not_captured(begin_backfill.table_name, begin_backfill.name), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);  -- rows that can be told apart: it goes on after a row key
     IF begin_backfill.endpoint IS NOT NULL THEN
@@ -84,16 +86,16 @@ BEGIN
         PERFORM rowhook.refuse(format('rows: %s', SQLERRM), format('Give a condition on the columns of %s, e.g. "amount > 100"', _label));
     END;
     -- For verify: a row of a writer who has its event's id by now and commits when the chunks have passed it would have none after.
-    INSERT INTO rowhook.backfill (table_name, rows, endpoint_id, since_event)
-    VALUES (begin_backfill.table_name, begin_backfill.rows, _endpoint, CASE WHEN rowhook.writers_have_ended('5 s') THEN _highest END)
+    INSERT INTO rowhook.backfill (table_name, name, rows, endpoint_id, since_event)
+    VALUES (begin_backfill.table_name, _capture.name, begin_backfill.rows, _endpoint, CASE WHEN rowhook.writers_have_ended('5 s') THEN _highest END)
     ON CONFLICT DO NOTHING;
     SELECT b.* INTO _backfill FROM rowhook.backfill AS b
-     WHERE b.table_name = begin_backfill.table_name AND b.rows IS NOT DISTINCT FROM begin_backfill.rows
+     WHERE b.table_name = begin_backfill.table_name AND b.name = _capture.name AND b.rows IS NOT DISTINCT FROM begin_backfill.rows
        AND b.endpoint_id IS NOT DISTINCT FROM _endpoint AND b.ended_at IS NULL;
     RETURN _backfill;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.begin_backfill(regclass, text, text) IS 'A new backfill, or the same one that was interrupted';
+COMMENT ON FUNCTION rowhook.begin_backfill(regclass, text, text, text) IS 'A new backfill, or the same one that was interrupted';
 
 CREATE FUNCTION rowhook.backfill_page_sql(c rowhook.capture, rows text, bounds text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -127,7 +129,7 @@ DECLARE
     _sent     integer;
 BEGIN
     SELECT b.* INTO _backfill FROM rowhook.backfill AS b WHERE b.id = backfill_chunk.backfill AND b.ended_at IS NULL FOR UPDATE;
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = _backfill.table_name;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = _backfill.table_name AND c.name = _backfill.name;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -164,11 +166,11 @@ END
 $fn$;
 COMMENT ON FUNCTION rowhook.backfill_chunk(bigint, integer) IS 'Send the next rows of a backfill; null: there are none, it has ended';
 
-CREATE FUNCTION rowhook.backfill(table_name regclass, rows text DEFAULT NULL, endpoint text DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+CREATE FUNCTION rowhook.backfill(table_name regclass, rows text DEFAULT NULL, endpoint text DEFAULT NULL, name text DEFAULT '') RETURNS bigint LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
-    _backfill rowhook.backfill := rowhook.begin_backfill(backfill.table_name, backfill.rows, backfill.endpoint);
+    _backfill rowhook.backfill := rowhook.begin_backfill(backfill.table_name, backfill.rows, backfill.endpoint, backfill.name);
 BEGIN
     WHILE rowhook.backfill_chunk(_backfill.id, 1000) IS NOT NULL LOOP
         NULL;
@@ -176,7 +178,7 @@ BEGIN
     RETURN (SELECT b.sent FROM rowhook.backfill AS b WHERE b.id = _backfill.id);
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.backfill(regclass, text, text) IS
+COMMENT ON FUNCTION rowhook.backfill(regclass, text, text, text) IS
     'Send rows that were there before as <prefix>.snapshot events, in the present transaction; the command rowhook backfill does it in many';
 
 CREATE FUNCTION rowhook.deliver_past(endpoint bigint, since timestamptz, after bigint, upto bigint, batch integer,
@@ -222,6 +224,6 @@ END
 $fn$;
 COMMENT ON FUNCTION rowhook.grant_past() IS 'The right with which rowhook_relay gives an endpoint its past';
 
-REVOKE EXECUTE ON FUNCTION rowhook.writers_have_ended(interval), rowhook.deliver_past(bigint, timestamptz, bigint, bigint, integer), rowhook.grant_past(), rowhook.begin_backfill(regclass, text, text), rowhook.backfill_page_sql(rowhook.capture, text, text),
-    rowhook.backfill_chunk(bigint, integer), rowhook.backfill(regclass, text, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rowhook.writers_have_ended(interval), rowhook.deliver_past(bigint, timestamptz, bigint, bigint, integer), rowhook.grant_past(), rowhook.begin_backfill(regclass, text, text, text), rowhook.backfill_page_sql(rowhook.capture, text, text),
+    rowhook.backfill_chunk(bigint, integer), rowhook.backfill(regclass, text, text, text) FROM PUBLIC;
 SELECT rowhook.grant_to_roles();

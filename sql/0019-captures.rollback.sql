@@ -1,8 +1,9 @@
-DROP FUNCTION rowhook.uncapture(regclass);
-DROP FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text);
+DROP FUNCTION rowhook.uncapture(regclass, text);
+DROP FUNCTION rowhook.not_captured(regclass, text);
+DROP FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text, text);
 DROP FUNCTION rowhook.begun(rowhook.capture);
 DROP FUNCTION rowhook.capture_is_whole(rowhook.capture);
-DROP FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text);
+DROP FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text, text);
 DROP FUNCTION rowhook.execute_own(text);
 DROP FUNCTION rowhook.fingerprint(rowhook.capture);
 DROP FUNCTION rowhook.json_casts(regclass);

@@ -138,7 +138,8 @@ COMMENT ON FUNCTION rowhook.fingerprint(rowhook.capture) IS 'Of the SQL that a c
 CREATE FUNCTION rowhook.capture_plan(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
-    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL, predicate text DEFAULT NULL)
+    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL, predicate text DEFAULT NULL,
+    name text DEFAULT '')
 RETURNS rowhook.capture LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -146,16 +147,21 @@ AS $fn$
 DECLARE
     _was  rowhook.capture;
     _plan rowhook.capture;
+    _name text := coalesce(capture_plan.name, '');
     _bad  text;
 BEGIN
     IF capture_plan.table_name IS NULL THEN
         PERFORM rowhook.refuse('table_name is null', 'Name an existing table, e.g. rowhook.capture(''expenses'')');
     END IF;
     PERFORM rowhook.check_source(capture_plan.table_name);
-    SELECT f.* INTO _was FROM rowhook.capture AS c, rowhook.followed(c) AS f WHERE c.table_name = capture_plan.table_name;
+    IF _name !~ '^([a-z][a-z0-9_]{0,29})?$' THEN
+        PERFORM rowhook.refuse(format('name: "%s" can''t be a capture''s name', _name), 'Use small letters, digits and _, a letter first, 30 at most: audit');
+    END IF;
+    SELECT f.* INTO _was FROM rowhook.capture AS c, rowhook.followed(c) AS f WHERE c.table_name = capture_plan.table_name AND c.name = _name;
     _plan := _was;
     _plan.id := coalesce(_was.id, nextval(pg_get_serial_sequence('rowhook.capture', 'id')));
     _plan.table_name := capture_plan.table_name;
+    _plan.name := _name;
     _plan.installed_at := clock_timestamp();
     -- An option that is not given keeps what it was; an empty one takes it back.
     _plan.tenant := nullif(coalesce(capture_plan.tenant, _was.tenant), '');
@@ -170,7 +176,7 @@ BEGIN
          WHERE i.indrelid = capture_plan.table_name AND i.indisprimary AND a.attrelid = i.indrelid AND k.n <= i.indnkeyatts ORDER BY k.n));
     _plan.events := coalesce(capture_plan.events, _was.events, '{insert,update,delete,truncate}');
     _plan.type_prefix := coalesce(nullif(capture_plan.type_prefix, ''), _was.type_prefix, (
-        SELECT rowhook.singular(c.relname) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
+        SELECT rowhook.singular(c.relname) || rowhook.trigger_suffix(_plan) FROM pg_class AS c WHERE c.oid = capture_plan.table_name));
     _plan.on_error := coalesce(capture_plan.on_error, _was.on_error, 'abort');
     _plan.paused := coalesce(capture_plan.paused, _was.paused, false);
     _plan.redact := nullif(coalesce(capture_plan.redact, _was.redact), '{}');
@@ -208,6 +214,12 @@ BEGIN
     IF _plan.type_prefix !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' THEN
         PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
     END IF;
+    SELECT coalesce(nullif(o.name, ''), 'without a name') INTO _bad FROM rowhook.capture AS o
+     WHERE o.table_name = _plan.table_name AND o.name <> _name AND _plan.type_prefix = ANY (o.prefixes) LIMIT 1;
+    IF FOUND THEN  -- who receives them, and verify, tell the captures of a table apart by it
+        PERFORM rowhook.refuse(format('type_prefix: "%s" is, or was, that of another capture of table %s (%s)', _plan.type_prefix,
+            rowhook.table_label(_plan.table_name), _bad), 'Give each capture of a table a prefix of its own');
+    END IF;
     IF capture_plan.exclude IS NOT NULL AND _plan.exclude @> rowhook.columns_of(_plan.table_name) THEN
         PERFORM rowhook.refuse('exclude: no column is left', 'Leave at least one column');
     END IF;
@@ -225,7 +237,7 @@ BEGIN
     RETURN _plan;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text) IS
+COMMENT ON FUNCTION rowhook.capture_plan(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text, text) IS
     'What capture() would store, all options checked; rowhook.capture_ddl() of it is the SQL';
 
 CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean LANGUAGE sql STABLE
@@ -253,12 +265,14 @@ BEGIN
         c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
         c.since_xid := pg_current_xact_id();
         c.began_empty := false;
+        c.prefixes := '{}';
         IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
               FROM pg_class AS r WHERE r.oid = c.table_name) THEN
             EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
         END IF;
     END IF;
     c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
+    c.prefixes := array_remove(c.prefixes, c.type_prefix) || c.type_prefix;
     RETURN c;
 END
 $fn$;
@@ -279,7 +293,8 @@ COMMENT ON FUNCTION rowhook.execute_own(text) IS 'Execute DDL of Rowhook''s own,
 CREATE FUNCTION rowhook.capture(
     table_name regclass, tenant text DEFAULT NULL, include text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
     key text[] DEFAULT NULL, events text[] DEFAULT NULL, type_prefix text DEFAULT NULL, on_error text DEFAULT NULL,
-    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL, predicate text DEFAULT NULL)
+    paused boolean DEFAULT NULL, redact jsonb DEFAULT NULL, max_size integer DEFAULT NULL, enrich jsonb DEFAULT NULL, predicate text DEFAULT NULL,
+    name text DEFAULT '')
 RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -293,8 +308,8 @@ BEGIN
     PERFORM rowhook.set_rules_aside(capture.table_name);
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
-                                  capture.enrich, capture.predicate);
-    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.table_name = _plan.table_name;
+                                  capture.enrich, capture.predicate, capture.name);
+    SELECT c.* INTO _was FROM rowhook.capture AS c WHERE c.id = _plan.id;
     IF _was.fingerprint = _plan.fingerprint AND _was.known -> 'origin' = _plan.known -> 'origin' AND rowhook.capture_is_whole(_plan) THEN
         UPDATE rowhook.capture AS c
            SET (exclude, include, redact, enrich, predicate_depends, known)
@@ -338,10 +353,19 @@ BEGIN
     RETURN CASE WHEN _was.id IS NULL THEN 'installed' ELSE 'changed' END;
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text) IS
-    'Capture a table, or change how; returns installed, changed or unchanged';
+COMMENT ON FUNCTION rowhook.capture(regclass, text, text[], text[], text[], text[], text, text, boolean, jsonb, integer, jsonb, text, text) IS
+    'Capture a table, or change how; by another name once more; returns installed, changed or unchanged';
 
-CREATE FUNCTION rowhook.uncapture(table_name regclass) RETURNS text LANGUAGE plpgsql
+CREATE FUNCTION rowhook.not_captured(source regclass, name text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT format('table %s is not captured', coalesce(rowhook.table_label(not_captured.source), not_captured.source::text))
+        || coalesce(' by the name ' || quote_ident(nullif(not_captured.name, '')),
+                    (SELECT ' without a name' WHERE EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = not_captured.source)), '')
+$fn$;
+COMMENT ON FUNCTION rowhook.not_captured(regclass, text) IS 'What is wrong where a table has no capture of a name';
+
+CREATE FUNCTION rowhook.uncapture(table_name regclass, name text DEFAULT '') RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -349,13 +373,13 @@ DECLARE
     _was rowhook.capture;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;
-    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name RETURNING c.* INTO _was;
+    DELETE FROM rowhook.capture AS c WHERE c.table_name = uncapture.table_name AND c.name = coalesce(uncapture.name, '') RETURNING c.* INTO _was;
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(format('table %s is not captured',
-            coalesce(rowhook.table_label(uncapture.table_name), uncapture.table_name::text)), 'Captured tables are: '
-            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name), ', ') FROM rowhook.capture AS c), 'none'));
+        PERFORM rowhook.refuse(rowhook.not_captured(uncapture.table_name, uncapture.name), 'Captured tables are: '
+            || coalesce((SELECT string_agg(rowhook.table_label(c.table_name) || coalesce(' by the name ' || nullif(c.name, ''), ''), ', ' ORDER BY c.id)
+                           FROM rowhook.capture AS c), 'none'));
     END IF;
-    DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name;
+    DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name AND _was.name = '';
     DELETE FROM rowhook.schema_version AS v WHERE v.capture_id = _was.id;
     IF rowhook.drop_ddl(_was) <> '' THEN
         PERFORM rowhook.execute_own(rowhook.drop_ddl(_was));
@@ -364,6 +388,6 @@ BEGIN
     RETURN 'removed';
 END
 $fn$;
-COMMENT ON FUNCTION rowhook.uncapture(regclass) IS 'Remove a capture and its table''s rules; no trace is left on the table';
+COMMENT ON FUNCTION rowhook.uncapture(regclass, text) IS 'Remove a capture and its rules; no trace of it is left on the table';
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA rowhook FROM PUBLIC;

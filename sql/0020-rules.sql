@@ -176,7 +176,7 @@ BEGIN
      WHERE rule_plan.result <> 'unchanged';
     -- Tenant and key are its capture's. A table that has none gets one without events of its own.
     capture := rowhook.capture_plan(rule_plan.on_table, tenant => rule_plan.tenant,
-        events => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = rule_plan.on_table) THEN '{}'::text[] END);
+        events => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = rule_plan.on_table AND c.name = '') THEN '{}'::text[] END);
     sql := rowhook.capture_ddl(capture);  -- here, where the rule is seen
 END
 $fn$;
@@ -215,7 +215,7 @@ BEGIN
         PERFORM rowhook.refuse(format('table %s has no rule "%s"', coalesce(rowhook.table_label(unrule.on_table), unrule.on_table::text), unrule.type),
             'Its rules are: ' || coalesce((SELECT string_agg(r.type, ', ' ORDER BY r.id) FROM rowhook.rule AS r WHERE r.table_name = unrule.on_table), 'none'));
     END IF;
-    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = unrule.on_table;
+    SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = unrule.on_table AND c.name = '';
     IF rowhook.operations(_capture) = '{}' THEN
         PERFORM rowhook.uncapture(unrule.on_table);
     ELSE

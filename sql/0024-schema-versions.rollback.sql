@@ -9,7 +9,7 @@ BEGIN
     END IF;
 END
 $do$;
-SELECT rowhook.uncapture(c.table_name) FROM rowhook.capture AS c;
+SELECT rowhook.uncapture(c.table_name, c.name) FROM rowhook.capture AS c;
 DROP FUNCTION rowhook.grant_versions();
 DROP FUNCTION rowhook.watch_ddl();
 DROP FUNCTION rowhook.follow_ddl();

@@ -180,7 +180,7 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT ARRAY(SELECT (c).type_prefix || '.' || CASE e WHEN 'insert' THEN 'created' WHEN 'truncate' THEN 'truncated' ELSE e || 'd' END
                    FROM unnest((c).events) WITH ORDINALITY AS u (e, n) ORDER BY u.n)
-        || ARRAY(SELECT r.type FROM rowhook.rule AS r WHERE r.table_name = (c).table_name ORDER BY r.id)
+        || ARRAY(SELECT r.type FROM rowhook.rule AS r WHERE (c).name = '' AND r.table_name = (c).table_name ORDER BY r.id)
 $fn$;
 COMMENT ON FUNCTION rowhook.types_of(rowhook.capture) IS 'The event types of a capture and its rules';
 
@@ -240,7 +240,7 @@ AS $fn$
                EXISTS (SELECT FROM pg_class AS t WHERE t.oid = (c).table_name)
                OR NOT EXISTS (SELECT FROM rowhook.schema_version AS v WHERE v.capture_id = (c).id AND v.changes @> '[{"change": "table dropped"}]'))
         OR EXISTS (SELECT FROM rowhook.rule AS r JOIN pg_class AS t ON t.oid = r.table_name
-                    WHERE r.table_name = (c).table_name AND rowhook.rule_problem(r) IS DISTINCT FROM r.set_aside)
+                    WHERE (c).name = '' AND r.table_name = (c).table_name AND rowhook.rule_problem(r) IS DISTINCT FROM r.set_aside)
         OR (c).mode <> rowhook.capture_mode((c).table_name, (c).key)
 $fn$;
 COMMENT ON FUNCTION rowhook.is_behind(rowhook.capture) IS 'Whether a table has changed since its capture was made';
@@ -258,7 +258,7 @@ BEGIN
         RETURN 'dropped';
     END IF;
     PERFORM rowhook.set_rules_aside(c.table_name);
-    _plan := rowhook.capture_plan(c.table_name);
+    _plan := rowhook.capture_plan(c.table_name, name => c.name);
     _enrich := _plan.enrich;
     -- No right is granted here: a foreign key may have been led elsewhere by somebody who may not read there.
     _plan.enrich := (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(_plan.enrich) AS e WHERE NOT rowhook.lacks_rights(_plan, e.key));

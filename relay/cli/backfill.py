@@ -7,12 +7,14 @@ from typing import Annotated
 from typer import Argument, Option
 
 from relay import backfill, captures
+from relay.cli.capture import CaptureName
 from relay.cli.output import Json, as_json, line, note
 from relay.cli.session import as_admin
 
 
 def backfill_command(
     table: Annotated[str, Argument(metavar="TABLE", help="A captured table.")],
+    name: CaptureName = "",
     rows: Annotated[str | None, Option(help="Only rows for which this holds, e.g. 'amount > 100'.", metavar="SQL")] = None,
     endpoint: Annotated[
         str | None, Option(help="For this endpoint only (end_…), whatever its patterns are.", metavar="ID")
@@ -32,10 +34,10 @@ def backfill_command(
     speed = backfill.parse_rate(rate) if rate is not None else None
     with as_admin() as connection:
         found = captures.find(connection, table)
-        progress = backfill.begin(connection, found.oid, rows, endpoint)
+        progress = backfill.begin(connection, found.oid, rows, endpoint, name)
         if restart and progress.resumed:
             backfill.abandon(connection, progress)
-            progress = backfill.begin(connection, found.oid, rows, endpoint)
+            progress = backfill.begin(connection, found.oid, rows, endpoint, name)
         if progress.resumed:
             note(f"going on after {progress.sent} rows; --restart begins anew")
         sent = sum(backfill.send(connection, progress, chunk, speed))

@@ -16,10 +16,12 @@ from relay.cli.session import Connection, as_admin
 from relay.errors import UserMistake
 
 TableName = Annotated[str, Argument(metavar="TABLE", help="The table, with or without its schema.")]
+CaptureName = Annotated[str, Option("--name", help="Which of the table's captures; the first needs none.", metavar="NAME")]
 
 
 def capture_command(
     table: TableName,
+    name: CaptureName = "",
     events: Annotated[str | None, Option(help="insert,update,delete,truncate, or some of them.", metavar="LIST")] = None,
     type_prefix: Annotated[str | None, Option(help="First part of event types; expenses: expense.", metavar="NAME")] = None,
     tenant: Annotated[str | None, Option(help="The column that says whose row it is.", metavar="COLUMN")] = None,
@@ -42,11 +44,13 @@ def capture_command(
 ) -> None:
     """Capture a table's changes as events, or change how.
 
-    Options that are not given keep what they were; an empty one ('') takes it back.
+    Options that are not given keep what they were; an empty one ('') takes it back. By another --name a table is captured once
+    more, with options of their own.
     """
     if pause and resume:
         raise UserMistake("--pause and --resume are both given", "give one of them")
     options = Options(
+        name=name,
         tenant=tenant,
         include=names(include),
         exclude=names(exclude),
@@ -69,7 +73,7 @@ def _capture(connection: Connection, table: captures.Table, options: Options, *,
         print_plan(table, captures.plan(connection, table, options), json=json)
         return
     result = captures.install(connection, by_command(), table, options, note)
-    now = captures.current(connection, table) or {}
+    now = captures.current(connection, table, options.name) or {}
     _print(table, {"result": result, **now}, json=json)
 
 
@@ -106,14 +110,14 @@ def captures_command(json: Json = False) -> None:
     if json:
         as_json(rows)
     else:
-        as_table(("table", "mode", "events", "type_prefix", "tenant", "predicate", "paused"), rows)
+        as_table(("table", "name", "mode", "events", "type_prefix", "tenant", "predicate", "paused"), rows)
 
 
-def uncapture_command(table: TableName, json: Json = False) -> None:
-    """Remove a capture; no trace is left on the table."""
+def uncapture_command(table: TableName, name: CaptureName = "", json: Json = False) -> None:
+    """Remove a capture; no trace of it is left on the table."""
     with as_admin() as connection:
         found = captures.find(connection, table)
-        result = captures.remove(connection, by_command(), found, note)
+        result = captures.remove(connection, by_command(), found, name, note)
     if json:
         as_json({"table": found.label, "result": result})
     else:

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from relay import captures, verification
+from relay.cli.capture import CaptureName
 from relay.cli.ending import DONE, FAILED
 from relay.cli.output import Json, as_json, as_table, line, note
 from relay.cli.session import as_admin
@@ -15,6 +16,7 @@ from relay.verification import DIFFERENCES, MEANINGS, VERDICTS, Report
 
 def verify_command(
     table: Annotated[str, Argument(metavar="TABLE", help="A captured table.")],
+    name: CaptureName = "",
     limit: Annotated[int, Option(help="How many rows that differ are listed; all are counted.", metavar="N", min=0)] = 20,
     json: Json = False,
 ) -> int:
@@ -23,7 +25,7 @@ def verify_command(
     Exit 0 when none did, 1 when some did. Writers may go on meanwhile.
     """
     with as_admin() as connection:
-        report = verification.verify(connection, captures.find(connection, table), limit)
+        report = verification.verify(connection, captures.find(connection, table), limit, name)
     if json:
         _print_json(report)
     else:
@@ -35,6 +37,7 @@ def _print_json(report: Report) -> None:
     as_json(
         {
             "table": report.table,
+            "name": report.name,
             "differing": report.differing,
             "complete": report.facts["complete"],
             "rows": {verdict: report.counts[verdict] for verdict in VERDICTS},

@@ -19,14 +19,17 @@ def can_be_planned(rows: Iterable[Row]) -> list[str]:
 def judge(rows: Sequence[Row], outdated: Iterable[Row]) -> list[Finding]:
     if not rows:
         return [warning("captures", "no table is captured", "rowhook capture TABLE")]
-    changed = {row["table"]: row for row in outdated}
-    return [_capture(row, changed.get(row["table"])) for row in rows] + [f for row in rows if (f := _failures(row))]
+    changed = {(row["table"], row["name"]): row for row in outdated}
+    return [_capture(row, changed.get((row["table"], row["name"]))) for row in rows] + [
+        f for row in rows if (f := _failures(row))
+    ]
 
 
 def _capture(row: Row, outdated: Row | None) -> Finding:
-    check, table = f"capture of {row['table']}", row["table"]
+    check, table = f"capture {row['name']} of {row['table']}" if row["name"] else f"capture of {row['table']}", _named(row)
     if row["table_gone"]:
-        return warning(check, "the table was dropped", f"psql \"$ROWHOOK_ADMIN_URL\" -c 'SELECT rowhook.uncapture({row['oid']})'")
+        call = f"rowhook.uncapture({row['oid']}, $${row['name']}$$)" if row["name"] else f"rowhook.uncapture({row['oid']})"
+        return warning(check, "the table was dropped", f"psql \"$ROWHOOK_ADMIN_URL\" -c 'SELECT {call}'")
     if row["unfit"]:
         why = f"{row['unfit']}: which rows are captured can't be told, so none is; each such statement is a capture failure"
         return bad(
@@ -50,11 +53,16 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
     return _sight(check, row)
 
 
+def _named(row: Row) -> str:
+    """The table and the name of its capture, as commands take them."""
+    return f"{row['table']} --name {row['name']}" if row["name"] else str(row["table"])
+
+
 def _sight(check: str, row: Row) -> Finding:
     """Of triggers that are in place: what they see, and why they are such."""
     if row["within"]:
         why = f"it is a partition of {row['within']}, which is captured too: its rows make events twice"
-        return warning(check, why, f"rowhook uncapture {row['table']}")
+        return warning(check, why, f"rowhook uncapture {_named(row)}")
     if row["heirs"]:
         why = f"rows of tables that inherit from it make no event: {row['heirs']}"
         return warning(check, why, f"rowhook capture {row['heirs'].split(', ')[0]}")
@@ -94,7 +102,7 @@ def _failures(row: Row) -> Finding | None:
     if not row["failures"]:
         return None
     why = f"{counted(row['failures'], 'statement')} went uncaptured in 7 days; the last: {row['last_failure']}"
-    return warning(f"uncaptured writes to {row['table']}", why, f"rowhook verify {row['table']} lists the rows")
+    return warning(f"uncaptured writes to {row['table']}", why, f"rowhook verify {_named(row)} lists the rows")
 
 
 def judge_owners(rows: Sequence[Row], wanted: str) -> Finding:

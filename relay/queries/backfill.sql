@@ -1,5 +1,5 @@
 -- name: begin
-SELECT b.id, b.sent, b.after FROM rowhook.begin_backfill(%(table)s::oid::regclass, %(rows)s::text, %(endpoint)s::text) AS b
+SELECT b.id, b.sent, b.after FROM rowhook.begin_backfill(%(table)s::oid::regclass, %(rows)s::text, %(endpoint)s::text, %(name)s::text) AS b
 
 -- name: abandon
 DELETE FROM rowhook.backfill AS b WHERE b.id = %(id)s AND b.ended_at IS NULL

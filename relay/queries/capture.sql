@@ -13,10 +13,11 @@ SELECT rowhook.table_label(c.oid::regclass) AS label
  ORDER BY label LIMIT 1000
 
 -- name: current
--- A capture's options; without a table those of all.
-SELECT rowhook.table_label(c.table_name) AS "table", c.mode, c.events, c.type_prefix, c.tenant, c.include, c.exclude, c.key,
+-- A capture's options; without a table those of all captures.
+SELECT rowhook.table_label(c.table_name) AS "table", c.name, c.mode, c.events, c.type_prefix, c.tenant, c.include, c.exclude, c.key,
        c.on_error, c.paused, c.redact, c.max_size, c.enrich, c.predicate
-  FROM rowhook.capture AS c WHERE %(table)s::oid IS NULL OR c.table_name = %(table)s::oid::regclass ORDER BY 1
+  FROM rowhook.capture AS c
+ WHERE %(table)s::oid IS NULL OR c.table_name = %(table)s::oid::regclass AND c.name = %(name)s::text ORDER BY 1, c.name
 
 -- name: plan
 -- What install would do and what it would cost; for a transaction that is undone.
@@ -30,18 +31,18 @@ SELECT CASE WHEN c.id IS NULL THEN 'installed'
            %(table)s::oid::regclass, tenant => %(tenant)s::text, include => %(include)s::text[], exclude => %(exclude)s::text[],
            key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text,
            on_error => %(on_error)s::text, paused => %(paused)s::boolean, redact => %(redact)s::jsonb, max_size => %(max_size)s::integer,
-           enrich => %(enrich)s::jsonb, predicate => %(predicate)s::text) AS p
-  LEFT JOIN rowhook.capture AS c ON c.table_name = p.table_name
+           enrich => %(enrich)s::jsonb, predicate => %(predicate)s::text, name => %(name)s::text) AS p
+  LEFT JOIN rowhook.capture AS c ON c.id = p.id
 
 -- name: install
 SELECT rowhook.capture(
            %(table)s::oid::regclass, tenant => %(tenant)s::text, include => %(include)s::text[], exclude => %(exclude)s::text[],
            key => %(key)s::text[], events => %(events)s::text[], type_prefix => %(type_prefix)s::text,
            on_error => %(on_error)s::text, paused => %(paused)s::boolean, redact => %(redact)s::jsonb, max_size => %(max_size)s::integer,
-           enrich => %(enrich)s::jsonb, predicate => %(predicate)s::text) AS result
+           enrich => %(enrich)s::jsonb, predicate => %(predicate)s::text, name => %(name)s::text) AS result
 
 -- name: remove
-SELECT rowhook.uncapture(%(table)s::oid::regclass) AS result
+SELECT rowhook.uncapture(%(table)s::oid::regclass, %(name)s::text) AS result
 
 -- name: holders
 -- Who stands in the way of a trigger: writers and DDL on this table, oldest first.

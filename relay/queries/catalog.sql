@@ -3,7 +3,7 @@
 SELECT c.id, c.table_name::oid::bigint AS table, c.labels[cardinality(c.labels)] AS label, c.type_prefix, c.events, c.include, c.exclude, c.tenant, c.tenant IS NOT NULL AS has_tenant,
        obj_description(c.table_name, 'pg_class') AS comment, c.redact, c.enrich, c.max_size, c.key,
        (SELECT coalesce(json_agg(json_build_object('type', r.type, 'op', r.op, 'description', r.description, 'set_aside', r.set_aside) ORDER BY r.id), '[]')
-          FROM rowhook.rule AS r WHERE r.table_name = c.table_name) AS rules
+          FROM rowhook.rule AS r WHERE c.name = '' AND r.table_name = c.table_name) AS rules
   FROM rowhook.capture AS c ORDER BY c.type_prefix, c.id
 
 -- name: columns

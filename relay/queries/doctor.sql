@@ -42,7 +42,7 @@ SELECT array_remove(ARRAY[
 -- name: captures
 -- Each capture, its triggers as they should be and as they are, why it is row by row, and what its options ask for and the table no
 -- longer has.
-SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[cardinality(c.labels):], '')) AS "table",
+SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[cardinality(c.labels):], '')) AS "table", c.name,
        c.table_name::oid AS oid, rowhook.table_label(c.table_name) IS NULL AS table_gone, c.paused, c.on_error,
        ARRAY(SELECT w FROM unnest(rowhook.trigger_names(c)) AS w
               WHERE NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.table_name AND quote_ident(t.tgname) = w)) AS missing,
@@ -57,13 +57,13 @@ SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[card
        (SELECT count(*) FROM rowhook.capture_failure AS f
          WHERE f.table_name = ANY (c.labels) AND f.occurred_at > clock_timestamp() - interval '7 days') AS failures,
        (SELECT f.message FROM rowhook.capture_failure AS f WHERE f.table_name = ANY (c.labels) ORDER BY f.id DESC LIMIT 1) AS last_failure
-  FROM rowhook.capture AS c ORDER BY 1
+  FROM rowhook.capture AS c ORDER BY 1, c.name
 
 -- name: outdated
 -- Captures that rowhook.capture() would make otherwise today: a column or a trigger of the user's own came, the table was renamed.
-SELECT rowhook.table_label(c.table_name) AS "table", c.mode, p.mode AS mode_now
-  FROM rowhook.capture AS c CROSS JOIN LATERAL rowhook.capture_plan(c.table_name) AS p
- WHERE rowhook.table_label(c.table_name) = ANY (%(tables)s) AND (p.fingerprint <> c.fingerprint OR rowhook.is_behind(c)) ORDER BY 1
+SELECT rowhook.table_label(c.table_name) AS "table", c.name, c.mode, p.mode AS mode_now
+  FROM rowhook.capture AS c CROSS JOIN LATERAL rowhook.capture_plan(c.table_name, name => c.name) AS p
+ WHERE rowhook.table_label(c.table_name) = ANY (%(tables)s) AND (p.fingerprint <> c.fingerprint OR rowhook.is_behind(c)) ORDER BY 1, 2
 
 -- name: rules
 -- Rules, and why they can't be evaluated today.

@@ -1,6 +1,6 @@
 -- name: list
 SELECT r.type, rowhook.table_label(r.table_name) AS "table", r.op, r.predicate, r.description, c.tenant, c.paused, r.set_aside
-  FROM rowhook.rule AS r LEFT JOIN rowhook.capture AS c ON c.table_name = r.table_name
+  FROM rowhook.rule AS r LEFT JOIN rowhook.capture AS c ON c.table_name = r.table_name AND c.name = ''
  WHERE %(table)s::oid IS NULL OR r.table_name = %(table)s::oid::regclass
  ORDER BY 2, r.id
 

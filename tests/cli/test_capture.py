@@ -36,6 +36,7 @@ def test_options_not_given_stay(rowhook: Rowhook):
     assert now == {
         "result": "changed",
         "table": "expenses",
+        "name": "",
         "mode": "statement",
         "events": ["insert", "delete"],
         "type_prefix": "cost",
@@ -245,3 +246,26 @@ def test_table_that_stays_locked_is_a_failure(rowhook: Rowhook, connect: Connect
     assert done.err.splitlines()[-1].startswith("rowhook: table expenses stayed locked for 10 s (by process")
     assert "Traceback" not in done.err
     assert triggers(conn) == 0
+
+
+def test_once_more_by_another_name(rowhook: Rowhook, conn: Connection):
+    rowhook("capture", "expenses", "--tenant", "user_id", ok=True)
+    dry = rowhook("capture", "expenses", "--name", "audit", "--include", "id,amount", "--dry-run", ok=True).out
+    assert dry.startswith("-- expenses: would be installed\n")
+    assert 'CREATE TRIGGER "!rowhook_insert_audit" AFTER INSERT ON public.expenses' in dry
+    done = rowhook("capture", "expenses", "--name", "audit", "--include", "id,amount", "--json", ok=True).json
+    assert (done["result"], done["name"], done["type_prefix"], done["tenant"]) == ("installed", "audit", "expense_audit", None)
+    assert triggers(conn) == 8
+    rows = rowhook("captures", "--json", ok=True).json
+    assert [(row["table"], row["name"], row["include"]) for row in rows] == [
+        ("expenses", "", None),
+        ("expenses", "audit", ["id", "amount"]),
+    ]
+    rowhook("capture", "expenses", "--name", "audit", "--pause", ok=True)
+    assert "rowhook capture expenses --name audit --resume" in rowhook("verify", "expenses", "--name", "audit", ok=True).err
+    assert rowhook("verify", "expenses", "--name", "audit", "--json", ok=True).json["name"] == "audit"
+    assert rowhook("backfill", "expenses", "--name", "audit", ok=True).out == "expenses: 0 rows sent\n"
+    mistake = rowhook("uncapture", "expenses", "--name", "Audit")
+    assert (mistake.code, "table expenses is not captured by the name" in mistake.err) == (2, True)
+    assert rowhook("uncapture", "expenses", "--name", "audit", ok=True).out == "expenses: removed\n"
+    assert triggers(conn) == 4

@@ -23,6 +23,8 @@ def table() -> str:
         f"\n| captured | how | shape |\n|---|---|---|\n{captured}"
         "| tables that a subscription writes to (logical replication), by triggers that fire always | row by row |"
         " `test_subscriber.py` |\n"
+        "| several captures of one table, each with columns and types of its own (`--name`) | as each needs |"
+        " `test_several_captures.py` |\n"
         f"\n| refused | hint |\n|---|---|\n{refused}\n"
     )
 

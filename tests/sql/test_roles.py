@@ -157,7 +157,17 @@ FOR_WHO_MIGRATES = {
     *("check_expression", "predicate_tree", "check_predicate", "check_rule", "rule_plan", "unrule", "rule_problem"),
     *("holds_sql", "predicate_depends", "predicate_problem"),
     *("timed", "cost", "event_sql", "redacted_sql", "enrichments", "grants_sql", "key_payload_sql"),
-    *("subscribed", "row_reasons", "row_trigger", "needs_names", "seen_columns", "column_sql", "settings_sql"),
+    *(
+        "subscribed",
+        "row_reasons",
+        "trigger_suffix",
+        "row_trigger",
+        "not_captured",
+        "needs_names",
+        "seen_columns",
+        "column_sql",
+        "settings_sql",
+    ),
     *("check_sight", "captured_above", "captured_below", "heirs", "read_by"),
     *("check_redact", "check_enrich", "revoke_enrichments", "named_columns", "nulls_sql", "row_sql", "far_values"),
     *(

@@ -87,6 +87,7 @@ def test_the_bell() -> None:
 
 CAPTURE = {
     "table": "t",
+    "name": "",
     "oid": 1,
     "table_gone": False,
     "paused": False,
@@ -123,8 +124,13 @@ def test_a_capture(changes: dict[str, Any], expected: Verdict, said: str) -> Non
 
 
 def test_captures_that_are_outdated_or_fail_or_are_not_there() -> None:
-    (found,) = captures.judge([CAPTURE], [{"table": "t", "mode": "statement", "mode_now": "row"}])
+    (found,) = captures.judge([CAPTURE], [{"table": "t", "name": "", "mode": "statement", "mode_now": "row"}])
     assert (verdict(found), "its mode would be row" in found.why) == (WARNING, True)
+    audit = {**CAPTURE, "name": "audit"}
+    (first, second) = captures.judge([CAPTURE, audit], [{"table": "t", "name": "audit", "mode": "statement", "mode_now": "row"}])
+    assert (verdict(first), verdict(second), second.remedy) == (OK, WARNING, "rowhook capture t --name audit")
+    (gone,) = captures.judge([{**audit, "table_gone": True}], [])
+    assert "rowhook.uncapture(1, $$audit$$)" in (gone.remedy or "")
     found, failed = captures.judge([{**CAPTURE, "failures": 2, "last_failure": "no"}], [])
     assert (verdict(found), verdict(failed), failed.why) == (OK, WARNING, "2 statements went uncaptured in 7 days; the last: no")
     assert verdict(captures.judge([], [])[0]) is WARNING
