@@ -135,7 +135,7 @@ def install(connection: Connection, actor: Actor, table: Table, options: Options
     return patiently(connection, actor, table, "capture.install", _parameters(connection, table, options), say)
 
 
-def remove(connection: Connection, actor: Actor, table: Table, name: str, say: Say) -> str:
+def remove(connection: Connection, actor: Actor, table: Table, say: Say, name: str = "") -> str:
     """Leave no trace of this capture on the table."""
     return patiently(connection, actor, table, "capture.remove", {"table": table.oid, "name": name}, say)
 

@@ -64,7 +64,7 @@ def install(connection: Connection, name: str) -> None:
 
 def _made(connection: Connection) -> dict[tuple[str, ...], Row]:
     """All captures and rules, by kind and name."""
-    made = {("capture", row["table"], row["name"]): row for row in captures.everything(connection)}
+    made: dict[tuple[str, ...], Row] = {("capture", row["table"], row["name"]): row for row in captures.everything(connection)}
     return made | {("rule", row["table"], row["type"]): row for row in rules.everything(connection)}
 
 

@@ -117,7 +117,7 @@ def uncapture_command(table: TableName, name: CaptureName = "", json: Json = Fal
     """Remove a capture; no trace of it is left on the table."""
     with as_admin() as connection:
         found = captures.find(connection, table)
-        result = captures.remove(connection, by_command(), found, name, note)
+        result = captures.remove(connection, by_command(), found, note, name)
     if json:
         as_json({"table": found.label, "result": result})
     else:
