@@ -41,11 +41,7 @@ demo: .venv/.installed-demo
 test: .venv/.installed-dev
 	$(BIN)/python -m tests.tiers
 	$(MAKE) check
-	$(BIN)/python -m pytest
-	@if $(BIN)/python -m tests.tiers --has postgres15; then \
-	  echo 'ROWHOOK_TEST_POSTGRES=15 $(BIN)/python -m pytest'; \
-	  ROWHOOK_TEST_POSTGRES=15 $(BIN)/python -m pytest; \
-	fi
+	$(BIN)/python -m tests.versions
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check $(CODE)

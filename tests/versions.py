@@ -1,0 +1,58 @@
+"""The whole suite on each version of Postgres that this machine has, side by side: tests wait more than they compute.
+
+    python -m tests.versions    exit 1 if any failed; what the second one said comes when both are through
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+from tests.tiers import TIERS
+
+COMMAND = (sys.executable, "-m", "pytest")
+SECOND = {"ROWHOOK_TEST_POSTGRES": "15"}
+
+
+def main() -> int:
+    print(shlex.join(COMMAND), flush=True)
+    if not has_second():
+        return subprocess.run(COMMAND, check=False).returncode
+    said = " ".join([*(f"{name}={value}" for name, value in SECOND.items()), shlex.join(COMMAND)])
+    print(f"{said}    # at the same time; its output follows", flush=True)
+    with tempfile.TemporaryFile() as output, beside(output) as second:
+        first = subprocess.run(COMMAND, check=False).returncode
+        print(f"\n{said}", flush=True)
+        ended = second.wait()
+        output.seek(0)
+        sys.stdout.buffer.write(output.read())
+        sys.stdout.flush()
+    return 1 if first or ended else 0
+
+
+def has_second() -> bool:
+    (tier,) = (tier for tier in TIERS if tier.marker == "postgres15")
+    return tier.available()
+
+
+@contextlib.contextmanager
+def beside(output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """The suite on the second version; without a cache of its own, which both would write."""
+    command = [*COMMAND, "-p", "no:cacheprovider"]
+    process = subprocess.Popen(command, env={**os.environ, **SECOND}, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
