@@ -208,7 +208,7 @@ CREATE TABLE rowhook.capture (
     paused boolean DEFAULT false NOT NULL,
     fingerprint text NOT NULL,
     labels text[] NOT NULL,
-    prefixes text[] NOT NULL,
+    prefixes jsonb NOT NULL,
     since_event bigint NOT NULL,
     since_xid xid8 NOT NULL,
     began_empty boolean NOT NULL,
@@ -261,7 +261,7 @@ COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing 
 
 COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: the present one last, after those it had before';
 
-COMMENT ON COLUMN rowhook.capture.prefixes IS 'Its type prefixes: the present one last, after those it had before';
+COMMENT ON COLUMN rowhook.capture.prefixes IS 'Its type prefixes, now and before, each with the event id after which it is its own: {"expense": 0}';
 
 COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
 
@@ -359,7 +359,7 @@ DECLARE
 BEGIN
     SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name AND c.name = coalesce(begin_backfill.name, '');
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(rowhook.not_captured(begin_backfill.table_name, begin_backfill.name), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
+        PERFORM rowhook.refuse(rowhook.not_captured(begin_backfill.table_name, begin_backfill.name), format('What changes meanwhile would be missed; first: rowhook capture %s', rowhook.capture_label(begin_backfill.table_name, begin_backfill.name)));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);  -- rows that can be told apart: it goes on after a row key
     IF begin_backfill.endpoint IS NOT NULL THEN
@@ -418,14 +418,16 @@ BEGIN
         c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
         c.since_xid := pg_current_xact_id();
         c.began_empty := false;
-        c.prefixes := '{}';
         IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
               FROM pg_class AS r WHERE r.oid = c.table_name) THEN
             EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
         END IF;
     END IF;
     c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
-    c.prefixes := array_remove(c.prefixes, c.type_prefix) || c.type_prefix;
+    c.prefixes := coalesce(c.prefixes, '{}');
+    IF c.events <> '{}' AND NOT c.prefixes ? c.type_prefix THEN
+        c.prefixes := c.prefixes || jsonb_build_object(c.type_prefix, coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0));
+    END IF;
     RETURN c;
 END
 $$;
@@ -485,7 +487,9 @@ DECLARE
     _cast record;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
-    PERFORM rowhook.set_rules_aside(capture.table_name);
+    IF coalesce(capture.name, '') = '' THEN
+        PERFORM rowhook.set_rules_aside(capture.table_name);
+    END IF;
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
                                   capture.enrich, capture.predicate, capture.name);
@@ -509,14 +513,16 @@ BEGIN
         RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
             USING DETAIL = 'It ' || array_to_string(rowhook.row_reasons(_plan.table_name, _plan.key), ', ');
     END IF;
-    IF rowhook.heirs(_plan.table_name) IS NOT NULL THEN
-        RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name)
+    IF rowhook.heirs(_plan.table_name, _plan.name) IS NOT NULL THEN
+        RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name, _plan.name)
             USING HINT = 'Capture those tables too';
     END IF;
     PERFORM rowhook.execute_own(rowhook.capture_ddl(_plan));
     IF rowhook.known_of(_plan) <> _plan.known THEN
         -- It waited for the table's lock, and the table was altered meanwhile.
-        PERFORM rowhook.set_rules_aside(capture.table_name);
+        IF _plan.name = '' THEN
+            PERFORM rowhook.set_rules_aside(_plan.table_name);
+        END IF;
         _plan := rowhook.followed(_plan);
         _plan.known := rowhook.known_of(_plan);
         _plan.fingerprint := rowhook.fingerprint(_plan);
@@ -560,6 +566,15 @@ CREATE FUNCTION rowhook.capture_is_whole(c rowhook.capture) RETURNS boolean
 $$;
 
 COMMENT ON FUNCTION rowhook.capture_is_whole(c rowhook.capture) IS 'Whether a capture''s triggers are in place';
+
+CREATE FUNCTION rowhook.capture_label(source regclass, name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT coalesce(rowhook.table_label(capture_label.source), capture_label.source::text) || coalesce(' --name ' || quote_ident(nullif(capture_label.name, '')), '')
+$$;
+
+COMMENT ON FUNCTION rowhook.capture_label(source regclass, name text) IS 'A table and which of its captures, as commands take them';
 
 CREATE FUNCTION rowhook.capture_mode(source regclass, key text[]) RETURNS text
     LANGUAGE sql STABLE
@@ -658,7 +673,7 @@ BEGIN
         PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
     END IF;
     SELECT coalesce(nullif(o.name, ''), 'without a name') INTO _bad FROM rowhook.capture AS o
-     WHERE o.table_name = _plan.table_name AND o.name <> _name AND _plan.type_prefix = ANY (o.prefixes) LIMIT 1;
+     WHERE o.table_name = _plan.table_name AND o.name <> _name AND o.prefixes ? _plan.type_prefix AND _plan.events <> '{}' LIMIT 1;
     IF FOUND THEN  -- who receives them, and verify, tell the captures of a table apart by it
         PERFORM rowhook.refuse(format('type_prefix: "%s" is, or was, that of another capture of table %s (%s)', _plan.type_prefix,
             rowhook.table_label(_plan.table_name), _bad), 'Give each capture of a table a prefix of its own');
@@ -978,12 +993,12 @@ BEGIN
     _other := rowhook.table_label(rowhook.captured_above(c.table_name));
     IF _other IS NOT NULL THEN
         PERFORM rowhook.refuse(format('%s is a partition of %s, which is captured: its rows make events there', _label, _other),
-                               format('Capture either of them; first: rowhook uncapture %s', _other));
+                               format('Capture either of them; first: %s', rowhook.uncapture_commands(rowhook.captured_above(c.table_name))));
     END IF;
     _other := rowhook.table_label(rowhook.captured_below(c.table_name));
     IF _other IS NOT NULL THEN
         PERFORM rowhook.refuse(format('%s, a partition of %s, is captured by itself: its rows would make events twice', _other, _label),
-                               format('Capture either of them; first: rowhook uncapture %s', _other));
+                               format('Capture either of them; first: %s', rowhook.uncapture_commands(rowhook.captured_below(c.table_name))));
     END IF;
 END
 $$;
@@ -1025,15 +1040,16 @@ CREATE FUNCTION rowhook.check_verifiable(c rowhook.capture) RETURNS void
     AS $$
 DECLARE
     _label text := rowhook.table_label(c.table_name);
+    _which text := rowhook.capture_label(c.table_name, c.name);
     _cast  record;
 BEGIN
     IF c.events = '{}' THEN
         PERFORM rowhook.refuse(format('only rules make events of table %s: they don''t tell of every row', _label),
-            format('Capture its rows: rowhook capture %s --events insert,update,delete,truncate', _label));
+            format('Capture its rows: rowhook capture %s --events insert,update,delete,truncate', _which));
     END IF;
     IF cardinality(c.key) = 0 THEN
         PERFORM rowhook.refuse(format('table %s has no row key: its rows can''t be told apart', _label),
-            format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _label));
+            format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _which));
     END IF;
     PERFORM rowhook.check_columns(c.table_name, 'key', c.key);
     IF EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.table_name AND a.attname = ANY (c.key) AND NOT a.attnotnull)
@@ -1044,12 +1060,12 @@ BEGIN
                                    WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]))) THEN
         PERFORM rowhook.refuse(format('the row key of table %s (%s) may be null or the same in several rows: they can''t be told apart',
                 _label, array_to_string(c.key, ', ')),
-            format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
+            format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _which));
     END IF;
     -- What follows runs with the rights of who asks: no code of other people's may be called by it.
     IF c.predicate_depends = 'functions' OR c.predicate IS NOT NULL AND NOT rowhook.known_of(c) -> 'columns' @> (c.known -> 'columns') THEN
         PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, or may do so since columns have changed, with the rights of %s: %s', _label, current_user, c.predicate),
-            format('Say it without them, or once more: rowhook capture %s --when …', _label));
+            format('Say it without them, or once more: rowhook capture %s --when …', _which));
     END IF;
     FOR _cast IN
         SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner
@@ -1596,7 +1612,9 @@ BEGIN
         PERFORM rowhook.note_version(c, tell => true);
         RETURN 'dropped';
     END IF;
-    PERFORM rowhook.set_rules_aside(c.table_name);
+    IF c.name = '' THEN
+        PERFORM rowhook.set_rules_aside(c.table_name);
+    END IF;
     _plan := rowhook.capture_plan(c.table_name, name => c.name);
     _enrich := _plan.enrich;
     -- No right is granted here: a foreign key may have been led elsewhere by somebody who may not read there.
@@ -1646,8 +1664,8 @@ BEGIN
         BEGIN
             PERFORM rowhook.follow(_capture);
         EXCEPTION WHEN OTHERS THEN
-            INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message)
-            VALUES (_capture.labels[cardinality(_capture.labels)], TG_TAG, SQLSTATE, 'the schema''s change waits for rowhook run: ' || SQLERRM);
+            INSERT INTO rowhook.capture_failure (table_name, name, op, sqlstate, message)
+            VALUES (_capture.labels[cardinality(_capture.labels)], _capture.name, TG_TAG, SQLSTATE, 'the schema''s change waits for rowhook run: ' || SQLERRM);
         END;
     END LOOP;
 EXCEPTION WHEN OTHERS THEN
@@ -1956,8 +1974,8 @@ CREATE FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says text, othe
         %s%s
     END;$sql$, guard_sql.query, guard_sql.otherwise,
         CASE WHEN guard_sql.says IS NULL THEN '' ELSE format($sql$
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, _op, SQLSTATE, %L || SQLERRM);$sql$,
-            rowhook.table_label((c).table_name), guard_sql.says || ' is set aside: ') END)
+        INSERT INTO rowhook.capture_failure (table_name, name, op, sqlstate, message) VALUES (%L, %L, _op, SQLSTATE, %L || SQLERRM);$sql$,
+            rowhook.table_label((c).table_name), (c).name, guard_sql.says || ' is set aside: ') END)
 $_$;
 
 COMMENT ON FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says text, otherwise text) IS 'What keeps a writer from failing where DDL has taken away what an expression needs';
@@ -1974,7 +1992,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.guarded_rows_sql(c rowhook.capture, op text, old_name text, new_name text) IS 'The rows that one operation has, for what is only parsed';
 
-CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text
+CREATE FUNCTION rowhook.heirs(source regclass, name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1982,10 +2000,10 @@ CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text
         SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent AND c.relkind <> 'p' WHERE i.inhparent = heirs.source
         UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN heir AS h ON h.oid = i.inhparent)
     SELECT string_agg(rowhook.table_label(h.oid), ', ' ORDER BY h.oid) FROM heir AS h
-     WHERE NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = h.oid)
+     WHERE NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = h.oid AND c.name = heirs.name)
 $$;
 
-COMMENT ON FUNCTION rowhook.heirs(source regclass) IS 'Tables that inherit from this one and are not captured';
+COMMENT ON FUNCTION rowhook.heirs(source regclass, name text) IS 'Tables that inherit from this one and have no capture of this name';
 
 CREATE FUNCTION rowhook.holds_exclusively(source regclass) RETURNS boolean
     LANGUAGE sql
@@ -2205,7 +2223,8 @@ DECLARE
 BEGIN
     SELECT h.* INTO _horizon FROM rowhook.horizon AS h;
     SELECT max(e.id) INTO _truncate FROM rowhook.event AS e
-     WHERE e.table_name = ANY (c.labels) AND e.op = 'truncate' AND e.id > c.since_event;
+     WHERE e.table_name = ANY (c.labels) AND e.op = 'truncate' AND e.id > c.since_event
+       AND EXISTS (SELECT FROM jsonb_each_text(c.prefixes) AS p WHERE e.type = p.key || '.truncated' AND e.id > p.value::bigint);
     begins := greatest(c.since_event, _truncate);
     -- From empty: as it was captured, or since a TRUNCATE; and nothing of it is gone.
     complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);
@@ -3405,8 +3424,8 @@ CREATE FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) RETU
     SELECT string_agg(CASE (c).on_error WHEN 'abort' THEN s.step ELSE format($sql$
     BEGIN%s
     EXCEPTION WHEN OTHERS THEN
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, _op, SQLSTATE, %sSQLERRM);
-    END;$sql$, s.step, rowhook.table_label((c).table_name), s.says) END, '' ORDER BY s.n) FROM step AS s
+        INSERT INTO rowhook.capture_failure (table_name, name, op, sqlstate, message) VALUES (%L, %L, _op, SQLSTATE, %sSQLERRM);
+    END;$sql$, s.step, rowhook.table_label((c).table_name), (c).name, s.says) END, '' ORDER BY s.n) FROM step AS s
 $_$;
 
 COMMENT ON FUNCTION rowhook.steps_sql(c rowhook.capture, body text, rules text) IS 'What a trigger function does: the capture''s events, the rules'', the bell';
@@ -3589,7 +3608,7 @@ CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
          CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
                              UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
          WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op IN ('insert', 'update', 'delete', 'snapshot') AND e.row_key IS NOT NULL
-           AND left(e.type, -length(substring(e.type FROM '\.[^.]*$'))) = ANY (%7$L)
+           AND (%7$s)
     ), turn AS (
         SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
                CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
@@ -3599,7 +3618,9 @@ CREATE FUNCTION rowhook.told_sql(c rowhook.capture, begins bigint) RETURNS text
     ), told AS (
         SELECT k, (array_agg(present ORDER BY id DESC) FILTER (WHERE present IS NOT NULL))[1] AS present, max(put) AS put
           FROM turn GROUP BY k
-    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again, (c).prefixes)
+    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again,
+        (SELECT string_agg(format('e.type = ANY (%L) AND e.id > %s', ARRAY(SELECT p.key || '.' || past FROM unnest('{created,updated,deleted,snapshot}'::text[]) AS past), p.value), ' OR ')
+           FROM jsonb_each_text((c).prefixes) AS p))
       FROM (SELECT array_agg(a.atttypid::regtype ORDER BY u.n) AS types,
                    string_agg(format('strpos(e.previous::text, %L) > 0', to_json(u.col)::text || ':'), ' OR ') AS mentioned,
                    -- The text of these types depends on the writer's settings.
@@ -3710,6 +3731,7 @@ BEGIN
     END IF;
     DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name AND _was.name = '';
     DELETE FROM rowhook.schema_version AS v WHERE v.capture_id = _was.id;
+    DELETE FROM rowhook.backfill AS b WHERE b.table_name = _was.table_name AND b.name = _was.name AND b.ended_at IS NULL;
     IF rowhook.drop_ddl(_was) <> '' THEN
         PERFORM rowhook.execute_own(rowhook.drop_ddl(_was));
     END IF;
@@ -3719,6 +3741,16 @@ END
 $$;
 
 COMMENT ON FUNCTION rowhook.uncapture(table_name regclass, name text) IS 'Remove a capture and its rules; no trace of it is left on the table';
+
+CREATE FUNCTION rowhook.uncapture_commands(source regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT string_agg('rowhook uncapture ' || rowhook.capture_label(c.table_name, c.name), '; ' ORDER BY c.id)
+      FROM rowhook.capture AS c WHERE c.table_name = uncapture_commands.source AND c.events <> '{}'
+$$;
+
+COMMENT ON FUNCTION rowhook.uncapture_commands(source regclass) IS 'What removes all captures of a table that make events of its rows';
 
 CREATE FUNCTION rowhook.unrule(type text, on_table regclass) RETURNS text
     LANGUAGE plpgsql
@@ -3801,7 +3833,7 @@ BEGIN
     SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name AND c.name = coalesce(verify.name, '');
     IF NOT FOUND THEN
         PERFORM rowhook.refuse(rowhook.not_captured(verify.table_name, verify.name),
-            format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
+            format('There are no events to prove it by; capture it: rowhook capture %s', rowhook.capture_label(verify.table_name, verify.name)));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);
     IF _capture.predicate_depends = 'settings' THEN
@@ -4021,6 +4053,7 @@ CREATE TABLE rowhook.capture_failure (
     id bigint NOT NULL,
     occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     table_name text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
     op text NOT NULL,
     sqlstate text NOT NULL,
     message text NOT NULL
@@ -4033,6 +4066,8 @@ COMMENT ON COLUMN rowhook.capture_failure.id IS 'Internal id';
 COMMENT ON COLUMN rowhook.capture_failure.occurred_at IS 'When';
 
 COMMENT ON COLUMN rowhook.capture_failure.table_name IS 'The captured table';
+
+COMMENT ON COLUMN rowhook.capture_failure.name IS 'Which of its captures';
 
 COMMENT ON COLUMN rowhook.capture_failure.op IS 'INSERT, UPDATE, DELETE or TRUNCATE';
 
@@ -4962,6 +4997,8 @@ REVOKE ALL ON FUNCTION rowhook.capture_ddl(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_is_whole(c rowhook.capture) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowhook.capture_label(source regclass, name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowhook.capture_mode(source regclass, key text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.capture_owner() FROM PUBLIC;
@@ -5090,7 +5127,7 @@ REVOKE ALL ON FUNCTION rowhook.guard_sql(c rowhook.capture, query text, says tex
 
 REVOKE ALL ON FUNCTION rowhook.guarded_rows_sql(c rowhook.capture, op text, old_name text, new_name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.heirs(source regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowhook.heirs(source regclass, name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.holds_exclusively(source regclass) FROM PUBLIC;
 
@@ -5283,6 +5320,8 @@ GRANT ALL ON FUNCTION rowhook.turn_ring(width interval) TO rowhook_relay;
 REVOKE ALL ON FUNCTION rowhook.types_of(c rowhook.capture) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.uncapture(table_name regclass, name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowhook.uncapture_commands(source regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowhook.unrule(type text, on_table regclass) FROM PUBLIC;
 

@@ -49,7 +49,9 @@ def _follow(connection: Connection, row: Row) -> None:
         done = connection.execute(query("schema.follow"), {"capture": row["id"]}).fetchone()
         if done is None:  # another relay was first
             return "unchanged"
-        audit.write(connection, by_command("run"), "capture.follow", table.label, after={"result": done["result"]})
+        audit.write(
+            connection, by_command("run"), "capture.follow", table.label, after={"name": row["capture"], "result": done["result"]}
+        )
         return str(done["result"])
 
     if (result := with_locks(connection, table, follow, log.warning)) != "unchanged":

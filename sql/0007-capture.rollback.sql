@@ -2,6 +2,7 @@ DROP FUNCTION rowhook.check_columns(regclass, text, text[]);
 DROP FUNCTION rowhook.columns_of(regclass);
 DROP FUNCTION rowhook.refuse(text, text);
 DROP FUNCTION rowhook.singular(text);
+DROP FUNCTION rowhook.capture_label(regclass, text);
 DROP FUNCTION rowhook.table_label(regclass);
 DROP FUNCTION rowhook.changed_columns(json, json);
 DROP FUNCTION rowhook.readable(json);

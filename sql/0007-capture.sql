@@ -17,7 +17,7 @@ CREATE TABLE rowhook.capture (
     paused       boolean     NOT NULL DEFAULT false,
     fingerprint  text        NOT NULL,
     labels       text[]      NOT NULL,
-    prefixes     text[]      NOT NULL,
+    prefixes     jsonb       NOT NULL,
     since_event  bigint      NOT NULL,
     since_xid    xid8        NOT NULL,
     began_empty  boolean     NOT NULL,
@@ -55,7 +55,7 @@ COMMENT ON COLUMN rowhook.capture.on_error IS 'abort: the write fails rather tha
 COMMENT ON COLUMN rowhook.capture.paused IS 'Triggers are disabled';
 COMMENT ON COLUMN rowhook.capture.fingerprint IS 'Of the generated SQL: nothing is reinstalled while it is the same';
 COMMENT ON COLUMN rowhook.capture.labels IS 'Names of the table in its events: the present one last, after those it had before';
-COMMENT ON COLUMN rowhook.capture.prefixes IS 'Its type prefixes: the present one last, after those it had before';
+COMMENT ON COLUMN rowhook.capture.prefixes IS 'Its type prefixes, now and before, each with the event id after which it is its own: {"expense": 0}';
 COMMENT ON COLUMN rowhook.capture.since_event IS 'Its events have higher ids: the highest when it was first installed';
 COMMENT ON COLUMN rowhook.capture.since_xid IS 'The transaction that first installed it: what older ones wrote was not captured';
 COMMENT ON COLUMN rowhook.capture.began_empty IS 'Whether the table was empty then, so that its events tell of every row';
@@ -96,6 +96,7 @@ CREATE TABLE rowhook.capture_failure (
     id          bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT capture_failure_pkey PRIMARY KEY,
     occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     table_name  text        NOT NULL,
+    name        text        NOT NULL DEFAULT '',
     op          text        NOT NULL,
     sqlstate    text        NOT NULL,
     message     text        NOT NULL
@@ -104,6 +105,7 @@ COMMENT ON TABLE rowhook.capture_failure IS 'Writes that went uncaptured under o
 COMMENT ON COLUMN rowhook.capture_failure.id IS 'Internal id';
 COMMENT ON COLUMN rowhook.capture_failure.occurred_at IS 'When';
 COMMENT ON COLUMN rowhook.capture_failure.table_name IS 'The captured table';
+COMMENT ON COLUMN rowhook.capture_failure.name IS 'Which of its captures';
 COMMENT ON COLUMN rowhook.capture_failure.op IS 'INSERT, UPDATE, DELETE or TRUNCATE';
 COMMENT ON COLUMN rowhook.capture_failure.sqlstate IS 'Postgres'' error code';
 COMMENT ON COLUMN rowhook.capture_failure.message IS 'Postgres'' error message';
@@ -156,6 +158,13 @@ AS $fn$
      WHERE c.oid = table_label.source
 $fn$;
 COMMENT ON FUNCTION rowhook.table_label(regclass) IS 'A table''s name as events show it: with its schema unless that is public';
+
+CREATE FUNCTION rowhook.capture_label(source regclass, name text) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce(rowhook.table_label(capture_label.source), capture_label.source::text) || coalesce(' --name ' || quote_ident(nullif(capture_label.name, '')), '')
+$fn$;
+COMMENT ON FUNCTION rowhook.capture_label(regclass, text) IS 'A table and which of its captures, as commands take them';
 
 CREATE FUNCTION rowhook.singular(plural text) RETURNS text LANGUAGE sql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp

@@ -123,8 +123,8 @@ AS $fn$
         %s%s
     END;$sql$, guard_sql.query, guard_sql.otherwise,
         CASE WHEN guard_sql.says IS NULL THEN '' ELSE format($sql$
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, _op, SQLSTATE, %L || SQLERRM);$sql$,
-            rowhook.table_label((c).table_name), guard_sql.says || ' is set aside: ') END)
+        INSERT INTO rowhook.capture_failure (table_name, name, op, sqlstate, message) VALUES (%L, %L, _op, SQLSTATE, %L || SQLERRM);$sql$,
+            rowhook.table_label((c).table_name), (c).name, guard_sql.says || ' is set aside: ') END)
 $fn$;
 COMMENT ON FUNCTION rowhook.guard_sql(rowhook.capture, text, text, text) IS 'What keeps a writer from failing where DDL has taken away what an expression needs';
 
@@ -303,8 +303,8 @@ AS $fn$
     SELECT string_agg(CASE (c).on_error WHEN 'abort' THEN s.step ELSE format($sql$
     BEGIN%s
     EXCEPTION WHEN OTHERS THEN
-        INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message) VALUES (%L, _op, SQLSTATE, %sSQLERRM);
-    END;$sql$, s.step, rowhook.table_label((c).table_name), s.says) END, '' ORDER BY s.n) FROM step AS s
+        INSERT INTO rowhook.capture_failure (table_name, name, op, sqlstate, message) VALUES (%L, %L, _op, SQLSTATE, %sSQLERRM);
+    END;$sql$, s.step, rowhook.table_label((c).table_name), (c).name, s.says) END, '' ORDER BY s.n) FROM step AS s
 $fn$;
 COMMENT ON FUNCTION rowhook.steps_sql(rowhook.capture, text, text) IS 'What a trigger function does: the capture''s events, the rules'', the bell';
 

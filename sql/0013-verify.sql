@@ -84,15 +84,16 @@ SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
     _label text := rowhook.table_label(c.table_name);
+    _which text := rowhook.capture_label(c.table_name, c.name);
     _cast  record;
 BEGIN
     IF c.events = '{}' THEN
         PERFORM rowhook.refuse(format('only rules make events of table %s: they don''t tell of every row', _label),
-            format('Capture its rows: rowhook capture %s --events insert,update,delete,truncate', _label));
+            format('Capture its rows: rowhook capture %s --events insert,update,delete,truncate', _which));
     END IF;
     IF cardinality(c.key) = 0 THEN
         PERFORM rowhook.refuse(format('table %s has no row key: its rows can''t be told apart', _label),
-            format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _label));
+            format('Give it a primary key, or name unique columns: rowhook capture %s --key …', _which));
     END IF;
     PERFORM rowhook.check_columns(c.table_name, 'key', c.key);
     IF EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.table_name AND a.attname = ANY (c.key) AND NOT a.attnotnull)
@@ -103,12 +104,12 @@ BEGIN
                                    WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]))) THEN
         PERFORM rowhook.refuse(format('the row key of table %s (%s) may be null or the same in several rows: they can''t be told apart',
                 _label, array_to_string(c.key, ', ')),
-            format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _label));
+            format('Let the columns be NOT NULL and have a unique index, or choose others: rowhook capture %s --key …', _which));
     END IF;
     -- What follows runs with the rights of who asks: no code of other people's may be called by it.
     IF c.predicate_depends = 'functions' OR c.predicate IS NOT NULL AND NOT rowhook.known_of(c) -> 'columns' @> (c.known -> 'columns') THEN
         PERFORM rowhook.refuse(format('the predicate of %s calls functions that are not Postgres'' own, or may do so since columns have changed, with the rights of %s: %s', _label, current_user, c.predicate),
-            format('Say it without them, or once more: rowhook capture %s --when …', _label));
+            format('Say it without them, or once more: rowhook capture %s --when …', _which));
     END IF;
     FOR _cast IN
         SELECT j.column_name, j.type_name, p.oid::regprocedure AS function_name, pg_get_userbyid(p.proowner) AS owner
@@ -140,7 +141,7 @@ AS $fn$
          CROSS JOIN LATERAL (SELECT %6$s, e.op <> 'delete', e.op = 'insert' OR was.key IS NOT NULL
                              UNION ALL SELECT was.key, false, false WHERE was.key IS NOT NULL) AS t (k, puts, arrives)
          WHERE e.table_name = ANY (%1$L) AND e.id > %2$s AND e.op IN ('insert', 'update', 'delete', 'snapshot') AND e.row_key IS NOT NULL
-           AND left(e.type, -length(substring(e.type FROM '\.[^.]*$'))) = ANY (%7$L)
+           AND (%7$s)
     ), turn AS (
         SELECT k, max(id) AS id, max(ARRAY[id, slot]) FILTER (WHERE puts) AS put,
                CASE WHEN max(id) FILTER (WHERE puts) = max(id) THEN true
@@ -150,7 +151,9 @@ AS $fn$
     ), told AS (
         SELECT k, (array_agg(present ORDER BY id DESC) FILTER (WHERE present IS NOT NULL))[1] AS present, max(put) AS put
           FROM turn GROUP BY k
-    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again, (c).prefixes)
+    )$sql$, (c).labels, told_sql.begins, k.mentioned, (c).key, k.types, k.again,
+        (SELECT string_agg(format('e.type = ANY (%L) AND e.id > %s', ARRAY(SELECT p.key || '.' || past FROM unnest('{created,updated,deleted,snapshot}'::text[]) AS past), p.value), ' OR ')
+           FROM jsonb_each_text((c).prefixes) AS p))
       FROM (SELECT array_agg(a.atttypid::regtype ORDER BY u.n) AS types,
                    string_agg(format('strpos(e.previous::text, %L) > 0', to_json(u.col)::text || ':'), ' OR ') AS mentioned,
                    -- The text of these types depends on the writer's settings.
@@ -228,7 +231,7 @@ BEGIN
     SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = verify.table_name AND c.name = coalesce(verify.name, '');
     IF NOT FOUND THEN
         PERFORM rowhook.refuse(rowhook.not_captured(verify.table_name, verify.name),
-            format('There are no events to prove it by; capture it: rowhook capture %s', coalesce(rowhook.table_label(verify.table_name), 'TABLE')));
+            format('There are no events to prove it by; capture it: rowhook capture %s', rowhook.capture_label(verify.table_name, verify.name)));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);
     IF _capture.predicate_depends = 'settings' THEN
@@ -256,7 +259,8 @@ DECLARE
 BEGIN
     SELECT h.* INTO _horizon FROM rowhook.horizon AS h;
     SELECT max(e.id) INTO _truncate FROM rowhook.event AS e
-     WHERE e.table_name = ANY (c.labels) AND e.op = 'truncate' AND e.id > c.since_event;
+     WHERE e.table_name = ANY (c.labels) AND e.op = 'truncate' AND e.id > c.since_event
+       AND EXISTS (SELECT FROM jsonb_each_text(c.prefixes) AS p WHERE e.type = p.key || '.truncated' AND e.id > p.value::bigint);
     begins := greatest(c.since_event, _truncate);
     -- From empty: as it was captured, or since a TRUNCATE; and nothing of it is gone.
     complete := _horizon.removed_id <= begins AND (c.began_empty OR _truncate IS NOT NULL);

@@ -71,7 +71,7 @@ DECLARE
 BEGIN
     SELECT c.* INTO _capture FROM rowhook.capture AS c WHERE c.table_name = begin_backfill.table_name AND c.name = coalesce(begin_backfill.name, '');
     IF NOT FOUND THEN
-        PERFORM rowhook.refuse(rowhook.not_captured(begin_backfill.table_name, begin_backfill.name), format('What changes meanwhile would be missed; first: rowhook capture %s', _label));
+        PERFORM rowhook.refuse(rowhook.not_captured(begin_backfill.table_name, begin_backfill.name), format('What changes meanwhile would be missed; first: rowhook capture %s', rowhook.capture_label(begin_backfill.table_name, begin_backfill.name)));
     END IF;
     PERFORM rowhook.check_verifiable(_capture);  -- rows that can be told apart: it goes on after a row key
     IF begin_backfill.endpoint IS NOT NULL THEN

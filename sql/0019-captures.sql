@@ -64,16 +64,24 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION rowhook.captured_below(regclass) IS 'A partition of this table that is captured by itself';
 
-CREATE FUNCTION rowhook.heirs(source regclass) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION rowhook.heirs(source regclass, name text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $fn$
     WITH RECURSIVE heir (oid) AS (
         SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent AND c.relkind <> 'p' WHERE i.inhparent = heirs.source
         UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN heir AS h ON h.oid = i.inhparent)
     SELECT string_agg(rowhook.table_label(h.oid), ', ' ORDER BY h.oid) FROM heir AS h
-     WHERE NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = h.oid)
+     WHERE NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = h.oid AND c.name = heirs.name)
 $fn$;
-COMMENT ON FUNCTION rowhook.heirs(regclass) IS 'Tables that inherit from this one and are not captured';
+COMMENT ON FUNCTION rowhook.heirs(regclass, text) IS 'Tables that inherit from this one and have no capture of this name';
+
+CREATE FUNCTION rowhook.uncapture_commands(source regclass) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT string_agg('rowhook uncapture ' || rowhook.capture_label(c.table_name, c.name), '; ' ORDER BY c.id)
+      FROM rowhook.capture AS c WHERE c.table_name = uncapture_commands.source AND c.events <> '{}'
+$fn$;
+COMMENT ON FUNCTION rowhook.uncapture_commands(regclass) IS 'What removes all captures of a table that make events of its rows';
 
 CREATE FUNCTION rowhook.check_sight(c rowhook.capture, was rowhook.capture) RETURNS void LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -95,12 +103,12 @@ BEGIN
     _other := rowhook.table_label(rowhook.captured_above(c.table_name));
     IF _other IS NOT NULL THEN
         PERFORM rowhook.refuse(format('%s is a partition of %s, which is captured: its rows make events there', _label, _other),
-                               format('Capture either of them; first: rowhook uncapture %s', _other));
+                               format('Capture either of them; first: %s', rowhook.uncapture_commands(rowhook.captured_above(c.table_name))));
     END IF;
     _other := rowhook.table_label(rowhook.captured_below(c.table_name));
     IF _other IS NOT NULL THEN
         PERFORM rowhook.refuse(format('%s, a partition of %s, is captured by itself: its rows would make events twice', _other, _label),
-                               format('Capture either of them; first: rowhook uncapture %s', _other));
+                               format('Capture either of them; first: %s', rowhook.uncapture_commands(rowhook.captured_below(c.table_name))));
     END IF;
 END
 $fn$;
@@ -215,7 +223,7 @@ BEGIN
         PERFORM rowhook.refuse(format('type_prefix: "%s" is not a name', _plan.type_prefix), 'Use letters, digits, _ and -, with dots between');
     END IF;
     SELECT coalesce(nullif(o.name, ''), 'without a name') INTO _bad FROM rowhook.capture AS o
-     WHERE o.table_name = _plan.table_name AND o.name <> _name AND _plan.type_prefix = ANY (o.prefixes) LIMIT 1;
+     WHERE o.table_name = _plan.table_name AND o.name <> _name AND o.prefixes ? _plan.type_prefix AND _plan.events <> '{}' LIMIT 1;
     IF FOUND THEN  -- who receives them, and verify, tell the captures of a table apart by it
         PERFORM rowhook.refuse(format('type_prefix: "%s" is, or was, that of another capture of table %s (%s)', _plan.type_prefix,
             rowhook.table_label(_plan.table_name), _bad), 'Give each capture of a table a prefix of its own');
@@ -265,14 +273,16 @@ BEGIN
         c.since_event := coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0);
         c.since_xid := pg_current_xact_id();
         c.began_empty := false;
-        c.prefixes := '{}';
         IF (SELECT r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid)
               FROM pg_class AS r WHERE r.oid = c.table_name) THEN
             EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', c.table_name) INTO c.began_empty;
         END IF;
     END IF;
     c.labels := array_remove(coalesce(c.labels, '{}'), _label) || _label;
-    c.prefixes := array_remove(c.prefixes, c.type_prefix) || c.type_prefix;
+    c.prefixes := coalesce(c.prefixes, '{}');
+    IF c.events <> '{}' AND NOT c.prefixes ? c.type_prefix THEN
+        c.prefixes := c.prefixes || jsonb_build_object(c.type_prefix, coalesce(pg_sequence_last_value(pg_get_serial_sequence('rowhook.event', 'id')), 0));
+    END IF;
     RETURN c;
 END
 $fn$;
@@ -305,7 +315,9 @@ DECLARE
     _cast record;
 BEGIN
     LOCK TABLE rowhook.capture IN SHARE ROW EXCLUSIVE MODE;  -- two relays that start at once
-    PERFORM rowhook.set_rules_aside(capture.table_name);
+    IF coalesce(capture.name, '') = '' THEN
+        PERFORM rowhook.set_rules_aside(capture.table_name);
+    END IF;
     _plan := rowhook.capture_plan(capture.table_name, capture.tenant, capture.include, capture.exclude, capture.key,
                                   capture.events, capture.type_prefix, capture.on_error, capture.paused, capture.redact, capture.max_size,
                                   capture.enrich, capture.predicate, capture.name);
@@ -329,14 +341,16 @@ BEGIN
         RAISE NOTICE 'capturing % row by row', rowhook.table_label(_plan.table_name)
             USING DETAIL = 'It ' || array_to_string(rowhook.row_reasons(_plan.table_name, _plan.key), ', ');
     END IF;
-    IF rowhook.heirs(_plan.table_name) IS NOT NULL THEN
-        RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name)
+    IF rowhook.heirs(_plan.table_name, _plan.name) IS NOT NULL THEN
+        RAISE WARNING 'rows of tables that inherit from % make no event: %', rowhook.table_label(_plan.table_name), rowhook.heirs(_plan.table_name, _plan.name)
             USING HINT = 'Capture those tables too';
     END IF;
     PERFORM rowhook.execute_own(rowhook.capture_ddl(_plan));
     IF rowhook.known_of(_plan) <> _plan.known THEN
         -- It waited for the table's lock, and the table was altered meanwhile.
-        PERFORM rowhook.set_rules_aside(capture.table_name);
+        IF _plan.name = '' THEN
+            PERFORM rowhook.set_rules_aside(_plan.table_name);
+        END IF;
         _plan := rowhook.followed(_plan);
         _plan.known := rowhook.known_of(_plan);
         _plan.fingerprint := rowhook.fingerprint(_plan);
@@ -381,6 +395,7 @@ BEGIN
     END IF;
     DELETE FROM rowhook.rule AS r WHERE r.table_name = uncapture.table_name AND _was.name = '';
     DELETE FROM rowhook.schema_version AS v WHERE v.capture_id = _was.id;
+    DELETE FROM rowhook.backfill AS b WHERE b.table_name = _was.table_name AND b.name = _was.name AND b.ended_at IS NULL;
     IF rowhook.drop_ddl(_was) <> '' THEN
         PERFORM rowhook.execute_own(rowhook.drop_ddl(_was));
     END IF;

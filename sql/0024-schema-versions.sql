@@ -257,7 +257,9 @@ BEGIN
         PERFORM rowhook.note_version(c, tell => true);
         RETURN 'dropped';
     END IF;
-    PERFORM rowhook.set_rules_aside(c.table_name);
+    IF c.name = '' THEN
+        PERFORM rowhook.set_rules_aside(c.table_name);
+    END IF;
     _plan := rowhook.capture_plan(c.table_name, name => c.name);
     _enrich := _plan.enrich;
     -- No right is granted here: a foreign key may have been led elsewhere by somebody who may not read there.
@@ -324,8 +326,8 @@ BEGIN
         BEGIN
             PERFORM rowhook.follow(_capture);
         EXCEPTION WHEN OTHERS THEN
-            INSERT INTO rowhook.capture_failure (table_name, op, sqlstate, message)
-            VALUES (_capture.labels[cardinality(_capture.labels)], TG_TAG, SQLSTATE, 'the schema''s change waits for rowhook run: ' || SQLERRM);
+            INSERT INTO rowhook.capture_failure (table_name, name, op, sqlstate, message)
+            VALUES (_capture.labels[cardinality(_capture.labels)], _capture.name, TG_TAG, SQLSTATE, 'the schema''s change waits for rowhook run: ' || SQLERRM);
         END;
     END LOOP;
 EXCEPTION WHEN OTHERS THEN

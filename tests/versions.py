@@ -1,6 +1,6 @@
 """The whole suite on each version of Postgres that this machine has, side by side: tests wait more than they compute.
 
-    python -m tests.versions    exit 1 if any failed; what the second one said comes when both are through
+python -m tests.versions    exit 1 if any failed; what the second one said comes when both are through
 """
 
 from __future__ import annotations
@@ -21,19 +21,24 @@ SECOND = {"ROWHOOK_TEST_POSTGRES": "15"}
 
 
 def main() -> int:
-    print(shlex.join(COMMAND), flush=True)
+    say(shlex.join(COMMAND))
     if not has_second():
         return subprocess.run(COMMAND, check=False).returncode
     said = " ".join([*(f"{name}={value}" for name, value in SECOND.items()), shlex.join(COMMAND)])
-    print(f"{said}    # at the same time; its output follows", flush=True)
+    say(f"{said}    # at the same time; its output follows")
     with tempfile.TemporaryFile() as output, beside(output) as second:
         first = subprocess.run(COMMAND, check=False).returncode
-        print(f"\n{said}", flush=True)
+        say(f"\n{said}")
         ended = second.wait()
         output.seek(0)
         sys.stdout.buffer.write(output.read())
         sys.stdout.flush()
     return 1 if first or ended else 0
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def has_second() -> bool:

@@ -26,7 +26,10 @@ def judge(rows: Sequence[Row], outdated: Iterable[Row]) -> list[Finding]:
 
 
 def _capture(row: Row, outdated: Row | None) -> Finding:
-    check, table = f"capture {row['name']} of {row['table']}" if row["name"] else f"capture of {row['table']}", _named(row)
+    check, table = (
+        f"capture {row['name']} of {row['table']}" if row["name"] else f"capture of {row['table']}",
+        _named(row["table"], row),
+    )
     if row["table_gone"]:
         call = f"rowhook.uncapture({row['oid']}, $${row['name']}$$)" if row["name"] else f"rowhook.uncapture({row['oid']})"
         return warning(check, "the table was dropped", f"psql \"$ROWHOOK_ADMIN_URL\" -c 'SELECT {call}'")
@@ -53,19 +56,19 @@ def _capture(row: Row, outdated: Row | None) -> Finding:
     return _sight(check, row)
 
 
-def _named(row: Row) -> str:
-    """The table and the name of its capture, as commands take them."""
-    return f"{row['table']} --name {row['name']}" if row["name"] else str(row["table"])
+def _named(table: str, row: Row) -> str:
+    """A table and the name of this capture, as commands take them."""
+    return f"{table} --name {row['name']}" if row["name"] else table
 
 
 def _sight(check: str, row: Row) -> Finding:
     """Of triggers that are in place: what they see, and why they are such."""
     if row["within"]:
         why = f"it is a partition of {row['within']}, which is captured too: its rows make events twice"
-        return warning(check, why, f"rowhook uncapture {_named(row)}")
+        return warning(check, why, f"rowhook uncapture {_named(row['table'], row)}")
     if row["heirs"]:
         why = f"rows of tables that inherit from it make no event: {row['heirs']}"
-        return warning(check, why, f"rowhook capture {row['heirs'].split(', ')[0]}")
+        return warning(check, why, f"rowhook capture {_named(row['heirs'].split(', ')[0], row)}")
     reasons = row["row_reasons"]
     return ok(check, "its triggers are in place" + (f", row by row: it {', '.join(reasons)}" if reasons else ""))
 
@@ -102,7 +105,8 @@ def _failures(row: Row) -> Finding | None:
     if not row["failures"]:
         return None
     why = f"{counted(row['failures'], 'statement')} went uncaptured in 7 days; the last: {row['last_failure']}"
-    return warning(f"uncaptured writes to {row['table']}", why, f"rowhook verify {_named(row)} lists the rows")
+    check = f"uncaptured writes to {row['table']}" + (f" ({row['name']})" if row["name"] else "")
+    return warning(check, why, f"rowhook verify {_named(row['table'], row)} lists the rows")
 
 
 def judge_owners(rows: Sequence[Row], wanted: str) -> Finding:

@@ -51,12 +51,12 @@ SELECT coalesce(rowhook.table_label(c.table_name), array_to_string(c.labels[card
                 AND (t.tgenabled = 'D' OR t.tgenabled <> 'A' AND rowhook.subscribed(c.table_name))) AS disabled,
        CASE c.mode WHEN 'row' THEN rowhook.row_reasons(c.table_name, c.key) END AS row_reasons,
        CASE WHEN c.events <> '{}' THEN rowhook.table_label(rowhook.captured_above(c.table_name)) END AS within,
-       rowhook.heirs(c.table_name) AS heirs,
+       rowhook.heirs(c.table_name, c.name) AS heirs,
        CASE WHEN rowhook.table_label(c.table_name) IS NULL THEN '{}' ELSE rowhook.set_aside(rowhook.followed(c)) END AS set_aside,
        CASE WHEN rowhook.table_label(c.table_name) IS NOT NULL THEN rowhook.predicate_problem(c) END AS unfit,
        (SELECT count(*) FROM rowhook.capture_failure AS f
-         WHERE f.table_name = ANY (c.labels) AND f.occurred_at > clock_timestamp() - interval '7 days') AS failures,
-       (SELECT f.message FROM rowhook.capture_failure AS f WHERE f.table_name = ANY (c.labels) ORDER BY f.id DESC LIMIT 1) AS last_failure
+         WHERE f.table_name = ANY (c.labels) AND f.name = c.name AND f.occurred_at > clock_timestamp() - interval '7 days') AS failures,
+       (SELECT f.message FROM rowhook.capture_failure AS f WHERE f.table_name = ANY (c.labels) AND f.name = c.name ORDER BY f.id DESC LIMIT 1) AS last_failure
   FROM rowhook.capture AS c ORDER BY 1, c.name
 
 -- name: outdated

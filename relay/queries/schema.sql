@@ -1,6 +1,6 @@
 -- name: behind
 -- Captures whose tables have changed since they were made, and what is in the way: another mode needs other triggers.
-SELECT c.id, c.table_name::oid::bigint AS oid, coalesce(rowhook.table_label(c.table_name), c.labels[cardinality(c.labels)]) AS label,
+SELECT c.id, c.name AS capture, c.table_name::oid::bigint AS oid, coalesce(rowhook.table_label(c.table_name), c.labels[cardinality(c.labels)]) AS label,
        c.mode <> rowhook.capture_mode(c.table_name, c.key) AND t.relkind IN ('r', 'p') AS wants_triggers,
        quote_ident(n.nspname) || '.' || quote_ident(t.relname) AS name
   FROM rowhook.capture AS c

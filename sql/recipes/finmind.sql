@@ -62,7 +62,7 @@ BEGIN
         SELECT rowhook.finmind_table(w.name) AS source, w.events
           FROM (VALUES ('expenses', '{insert,update,delete}'::text[]), ('bills', '{insert}')) AS w (name, events)
     LOOP
-        IF EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = _wanted.source) THEN
+        IF EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = _wanted.source AND c.name = '') THEN
             PERFORM rowhook.capture(_wanted.source);
         ELSE
             PERFORM rowhook.capture(_wanted.source, tenant => 'user_id', events => _wanted.events);
@@ -79,7 +79,7 @@ BEGIN
         ELSE
             PERFORM rowhook.rule(_wanted.type, on_table => _wanted.source, op => 'update', predicate => _wanted.predicate,
                 description => _wanted.description,
-                tenant => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = _wanted.source) THEN 'user_id' END);
+                tenant => CASE WHEN NOT EXISTS (SELECT FROM rowhook.capture AS c WHERE c.table_name = _wanted.source AND c.name = '') THEN 'user_id' END);
         END IF;
     END LOOP;
 END

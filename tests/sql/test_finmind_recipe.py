@@ -74,6 +74,18 @@ def exceeded(events: Events) -> list[tuple[Any, ...]]:
 # --- the seven, from a replay ------------------------------------------------------------------------------
 
 
+def test_captures_by_other_names_are_not_taken_for_its_own(finmind_dsn: str, conn: Connection) -> None:
+    for table in ("expenses", "bills", "reminders"):
+        conn.execute("SELECT rowhook.capture(%s::regclass, name => 'audit')", [table])
+    install(finmind_dsn)
+    captures = "SELECT table_name::text, tenant, events FROM rowhook.capture WHERE name = '' ORDER BY 1"
+    assert conn.execute(captures).fetchall() == [
+        ("bills", "user_id", ["insert"]),
+        ("expenses", "user_id", ["insert", "update", "delete"]),
+        ("reminders", "user_id", []),
+    ]
+
+
 def test_finminds_writers_make_its_seven_events_and_no_others(db: Connection, events: Events) -> None:
     db.execute("INSERT INTO rowhook.budget VALUES (1, 1000)")
     # POST, PATCH (without a real change, too), DELETE of /expenses

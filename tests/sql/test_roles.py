@@ -161,6 +161,8 @@ FOR_WHO_MIGRATES = {
         "subscribed",
         "row_reasons",
         "trigger_suffix",
+        "capture_label",
+        "uncapture_commands",
         "row_trigger",
         "not_captured",
         "needs_names",
