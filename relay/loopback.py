@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 from yarl import URL
 
 from relay.errors import UserMistake
 
 ANY_ORIGIN = "*"
+REMEMBERED = 128  # texts that were looked at before: every request of one client names the same
 
 
+@lru_cache(REMEMBERED)
 def is_loopback(host: str) -> bool:
     """Whether this text is an address of the loopback, or ``localhost``."""
     if host.lower() == "localhost":
@@ -52,6 +55,7 @@ def refusal(hosts: Sequence[str], origins: Sequence[str], named: Sequence[str] =
     return None
 
 
+@lru_cache(REMEMBERED)
 def _names_loopback(text: str) -> bool:
     try:
         url = URL(text)
