@@ -3,17 +3,18 @@ further."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import psycopg
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 
 from relay.database import query
 from relay.public_id import public_id
 from relay.since import first_id
-from relay.walk import Row, Walked, walk
+from relay.walk import HIGHEST, Row, Walked, walk
 from relay.wanted import ALL, Wanted
 
 Connection = psycopg.Connection[DictRow]
@@ -31,8 +32,23 @@ class Filter:
     since: datetime | None = None
 
 
+EVERY = Filter()
+
+
+class Named(NamedTuple):
+    """An endpoint by the public id that was given for it, and whose it has to be; None: whatever it is."""
+
+    public_id: str | None = None
+    tenant: str | None = None
+
+
+UNNAMED = Named()
+
+
 def page(connection: Connection, endpoint: int, which: Filter, before: int | None, limit: int) -> Walked:
-    """The endpoint's attempts as ``attempt`` makes them, newest first; a delivery's every attempt is a row."""
+    """The endpoint's attempts as ``newest`` tells them, newest first; a delivery's every attempt is a row."""
+    if which == EVERY:
+        return newest(connection, endpoint, before, limit)
     given = {
         "endpoint": endpoint,
         "from": first_id(connection, "attempt", which.since, endpoint=endpoint),
@@ -47,7 +63,47 @@ def page(connection: Connection, endpoint: int, which: Filter, before: int | Non
 
     filtered = which.state is not None or which.wanted.types is not None
     walked = walk(read, before, limit, filtered=filtered)
-    return walked._replace(rows=[attempt(row) for row in walked.rows])
+    return walked._replace(rows=[_read([*row.values()][len(_WALK) :]) for row in walked.rows])
+
+
+def newest(connection: Connection, endpoint: int, before: int | None, limit: int, named: Named = UNNAMED) -> Walked:
+    """All of them, whatever came of them. Of an endpoint that is not as ``named``, or was removed, there are none."""
+    start = HIGHEST if before is None else before
+    given = {"endpoint": endpoint, "before": start, "limit": limit + 1, **named._asdict()}
+    cursor = cast(psycopg.Cursor[Any], connection.execute(query("api_attempts.newest"), given, prepare=True, binary=True))
+    cursor.row_factory = tuple_row  # a dict of each is made once, of what is told
+    rows = sorted(cursor.fetchall(), reverse=True)
+    shown = rows[:limit]
+    return Walked([_read(row) for row in shown if row[_CREATED_AT] is not None], shown[-1][0] if len(rows) > limit else None)
+
+
+_CREATED_AT = 10  # a column
+_WALK = ("walked", "last")  # columns of ``page`` before those
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def _read(row: Sequence[Any]) -> Row:
+    """An attempt as both statements have it, whose columns these are, in their order."""
+    id, number, started_at, recorded_at, duration, status_code, error_class, error, excerpt, delivery, *rest = row
+    created_at, state, next_attempt_at, event, slot, occurred_at, event_type, row_key = rest
+    return {
+        "id": id,
+        "number": number,
+        "started_at": started_at,
+        "recorded_at": recorded_at,
+        "latency_ms": _latency(duration),
+        "status_code": status_code,
+        "error_class": error_class,
+        "error": error,
+        "response_excerpt": excerpt,
+        "retry_count": number - 1,
+        "delivery_id": public_id("dlv", created_at, delivery),
+        "state": state,
+        "next_attempt_at": next_attempt_at,
+        "event_id": occurred_at and public_id("evt", occurred_at, event, slot),
+        "event_type": event_type,
+        "row_key": row_key,
+    }
 
 
 def attempt(row: Row) -> Row:
@@ -66,8 +122,12 @@ def of_delivery(connection: Connection, delivery: int) -> list[Row]:
 
 
 def _timed(row: Row) -> Row:
-    duration: timedelta | None = row["duration"]
-    return row | {"latency_ms": None if duration is None else round(duration.total_seconds() * 1000, 3)}
+    return row | {"latency_ms": _latency(row["duration"])}
+
+
+def _latency(duration: timedelta | None) -> float | None:
+    """In milliseconds."""
+    return None if duration is None else duration / _MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)

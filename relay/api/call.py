@@ -12,7 +12,7 @@ import psycopg
 from aiohttp import web
 from psycopg.rows import DictRow
 
-from relay import audit, endpoints
+from relay import audit, endpoints, public_id
 from relay.api import etag
 from relay.api.principal import Principal
 from relay.api.problem import not_found
@@ -67,6 +67,13 @@ class Call:
         if not self.principal.sees(endpoint["tenant"]):
             raise not_found("webhook", id)
         return endpoint
+
+    def number(self, id: str) -> int:
+        """Where a webhook of this public id has to be, if there is one; 404 where it is no id."""
+        try:
+            return public_id.parse(id, "end")[0]
+        except UserMistake:
+            raise not_found("webhook", id) from None
 
     def etag(self, revision: int) -> None:
         """The answer is of this revision."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -26,3 +26,13 @@ def place(before: str | None) -> int | None:
 
 def paged(model: type[Page[Item]], found: Walked, make: Callable[[Row], Item]) -> Page[Item]:
     return model(items=[make(row) for row in found.rows], next=None if found.next is None else str(found.next))
+
+
+def told(model: type[Page[Item]], found: Walked, tell: Callable[[Row], Row]) -> Page[Item]:
+    """The same of items that ``tell`` gives by their fields, as the columns have them.
+
+    For what is asked often: a model of each, which checks what Postgres has checked, costs as much as all the rest. Tests hold
+    them against the model.
+    """
+    items: Any = [tell(row) for row in found.rows]
+    return model.model_construct(items=items, next=None if found.next is None else str(found.next))

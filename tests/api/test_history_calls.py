@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from relay.public_id import public_id
+from relay.api.models.attempts import Attempt
+from relay.api.pages import Page
+from relay.public_id import parse, public_id
 from tests.api.conftest import Client, Served
 from tests.api.making import add_endpoints, make_past, public
 from tests.conftest import Connection
@@ -76,6 +79,38 @@ def test_filters(api: Served, hooks, conn: Connection) -> None:
     since = found("")[9]["recorded_at"]
     assert len(found(f"since={since}")) == 10
     assert found("since=2999-01-01T00:00:00Z") == [] and len(found("since=0001-01-01T00:00:00Z")) == 100
+
+
+def test_attempts_are_told_as_their_model_has_them(api: Served, hooks, conn: Connection) -> None:
+    """They are written without one."""
+    conn.execute("UPDATE rowhook.attempt SET error_class = 'blocked', error = '10.0.0.1' WHERE id % 5 = 0")
+    conn.execute(
+        "UPDATE rowhook.attempt SET status_code = NULL, error_class = 'lost', duration = NULL WHERE id % 7 = 0 AND id % 11 > 0"
+    )
+    conn.execute("UPDATE rowhook.attempt SET duration = '1.234567 s', response_excerpt = 'ä\n\"' WHERE id % 11 = 0")
+    conn.execute("UPDATE rowhook.event SET row_key = NULL WHERE id % 2 = 0")
+    conn.execute("DELETE FROM rowhook.event WHERE id % 13 = 0")
+    for client in (api.operator, api.tenant("8")):
+        items = []
+        for query in ("", "&status=dead", "&type=expense.*", "&since=2001-01-01T00:00:00Z"):
+            told = client.get(f"/webhooks/{hooks['8']}/deliveries?limit=100{query}")
+            assert Page[Attempt].model_validate_json(told.text).model_dump(mode="json") == told.ok()
+            items += told.json["items"]
+        for field in ("latency_ms", "status_code", "error", "response_excerpt", "next_attempt_at", "event_id", "row_key"):
+            assert {item[field] is None for item in items} == {True, False}, field
+        assert 1234.567 in [item["latency_ms"] for item in items]
+
+
+def test_whose_attempts_they_are(api: Served, hooks, conn: Connection) -> None:
+    """Of none, of one that has none, of one that was removed, of an id that has another's number."""
+    path = f"/webhooks/{hooks['7']}/deliveries"
+    assert api.tenant("7").get(path.replace(hooks["7"], hooks["7"].lower())).ok() == api.operator.get(path).ok()
+    numbered = public_id("end", datetime.now(UTC), parse(hooks["7"], "end")[0])
+    api.operator.get(f"/webhooks/{numbered}/deliveries").refused(404, "not-found")
+    assert api.tenant("7").get(f"{path}?before=1").ok() == {"items": [], "next": None}
+    conn.execute("UPDATE rowhook.endpoint SET state = 'removed' WHERE public_id = %s", [hooks["7"]])
+    for query in ("", "?before=1", "?status=dead"):
+        api.tenant("7").get(path + query).refused(404, "not-found")
 
 
 @pytest.mark.parametrize(

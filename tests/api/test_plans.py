@@ -66,6 +66,7 @@ HOUR_AGO = NOW - timedelta(hours=1)
     [
         pytest.param(lambda c, e: attempts.page(c, e["7"], attempts.Filter(), None, 50), id="attempts"),
         pytest.param(lambda c, e: attempts.page(c, 999, attempts.Filter(), None, 50), id="attempts of a quiet endpoint"),
+        pytest.param(lambda c, e: attempts.newest(c, e["7"], None, 50, attempts.Named("end_1", "7")), id="attempts of a tenant"),
         pytest.param(lambda c, e: attempts.page(c, e["7"], attempts.Filter(since=HOUR_AGO), 9_000, 50), id="attempts since"),
         pytest.param(
             lambda c, e: attempts.page(c, e["7"], attempts.Filter("leased", Wanted.of(["no.*"])), None, 50), id="filtered"
@@ -98,3 +99,13 @@ def test_by_an_index(big: tuple[psycopg.Connection[DictRow], dict[str | None, in
     # Slots of the ring that are empty may be read from end to end.
     big_ones = {"delivery", "attempt", *(row["relname"] for row in connection.execute(FILLED).fetchall())}
     assert not [scan for scan in found if "Seq Scan" in scan[0] and scan[1] in big_ones], found
+
+
+def test_what_is_asked_most_is_not_planned_each_time(cluster: Cluster, big: tuple[Any, dict[str | None, int]]) -> None:
+    """Whatever is asked for: five plans for values, as Postgres does, and then one for all."""
+    endpoints = (999, big[1]["7"])
+    with open_as_api(cluster.dsn(big[0].info.dbname)) as connection:
+        for number in range(10):
+            attempts.newest(connection, endpoints[number % 2], 2**33 + number, 50, attempts.Named("end_1", "7"))
+        plans = connection.execute("SELECT custom_plans, generic_plans FROM pg_prepared_statements").fetchall()
+    assert plans == [{"custom_plans": 5, "generic_plans": 5}]
