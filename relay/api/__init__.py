@@ -11,6 +11,7 @@ How a call is added. It is one function in a file of ``calls/`` (named in that p
 
 - Its name is the operationId. ``query`` is a pydantic model of the query string, ``body`` one of the JSON body; every other
   parameter stands in the path. What it returns is a model: the answer. All three are what is checked and what /openapi.json says.
+  Items of a long list that is asked for often may be told without a model of each: ``told`` in walked.py.
 - It runs in a thread, in one transaction of ``call.connection``: what it returns is answered after the commit, what it raises
   rolls back. A GET, and with ``in_transaction=False`` what needs several, has a connection in autocommit: one transaction would
   show it nothing that statements by themselves don't, for two more round trips.
