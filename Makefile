@@ -3,7 +3,7 @@
 # make check   formatting, lint, types, and who may import whom
 # make bench   all benchmarks, a quick size each, in some twelve minutes; rewrites the tables of docs/performance.md
 # make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
-# make soak    10,000,000 events through, of which a million are kept: an hour and more; its table too
+# make soak    10,000,000 events through, of which a million are kept: twenty minutes to an hour; its table too
 # make audit   the locked packages against the database of known weaknesses, on the network; fails where it can't be asked
 # make lock    write requirements/ anew after pyproject.toml has changed; make lock LOCK=--upgrade: with the newest versions
 # make torture  writers, relays and receivers under a nemesis, for ten minutes (SECONDS=60 SEED=7); docs/reliability.md

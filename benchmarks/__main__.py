@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _all(size: Size) -> list[str]:
-    """The soak takes an hour at full size, and is asked for by its name (make soak)."""
+    """The soak takes up to an hour at full size, and is asked for by its name (make soak)."""
     return [name for name in BENCHES if size is not Size.FULL or name != SOAK]
 
 
