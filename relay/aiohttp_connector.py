@@ -5,9 +5,10 @@ Where they go is judged, whether they were used before is known, 1xx answers are
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.helpers import TimerNoop
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 
@@ -24,9 +26,10 @@ from relay.errors import DestinationDenied
 from relay.hang_up import hang_up
 from relay.outbox import Outbox
 from relay.policy import Scheme
-from relay.send import MOST_HEADERS, MOST_RAW
+from relay.send import MOST_FIELDS, MOST_HEADERS, MOST_RAW, MOST_READ
 
 SMALL = 16 * 1024  # bytes of a body: to copy more would cost more than a second write
+_NO_TIMER = TimerNoop()
 scheme: ContextVar[Scheme] = ContextVar("scheme")  # of the connection that is being made
 
 
@@ -40,6 +43,55 @@ class Handler(ResponseHandler):
     interim = 0
     raw = 0
     _request: tuple[bytes, ...] | None = None  # what waits in the outbox
+    _deadline: float | None = None  # of the answer that is awaited, by the loop's clock
+    _expiry: asyncio.TimerHandle | None = None
+
+    def expect(self, timeout: float) -> None:
+        """An answer, within so many seconds: then a TimeoutError is raised wherever it is read.
+
+        The parser of the answer before is kept: it has come to an end, or the connection wouldn't serve again.
+        """
+        if self._parser is None:
+            self.set_response_params(
+                timer=_NO_TIMER,
+                read_until_eof=True,
+                auto_decompress=False,
+                max_line_size=MOST_HEADERS,
+                max_field_size=MOST_HEADERS,
+                max_headers=MOST_FIELDS,
+                read_bufsize=MOST_READ // 4,
+            )
+        self._deadline = self._loop.time() + timeout
+        if self._expiry is None or self._expiry.when() > self._deadline:
+            self._set_timer(self._deadline)
+
+    def rest(self) -> None:
+        """The answer is here."""
+        self._deadline = None
+
+    def _set_timer(self, when: float) -> None:
+        """One for many requests: it is left to run when an answer comes, and set anew where another is awaited by then."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer(self._deadline)
+            return
+        error = TimeoutError()
+        self.set_exception(error)
+        if self._payload is not None:
+            self._payload.set_exception(error)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        super().connection_lost(exc)
 
     def send(self, head: bytes, body: bytes, outbox: Outbox) -> None:
         self._request = (head + body,) if len(body) <= SMALL else (head, body)
@@ -94,15 +146,18 @@ class Connector(aiohttp.TCPConnector):
         self._own_context = tls
         self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment]
 
+    def take(self, req: aiohttp.ClientRequest) -> Connection | None:
+        """One that was used before and is free, at once; None: ``connect`` may have to wait, or a proxy has its say."""
+        if req.proxy is not None:
+            return None
+        while (connection := _at_once(self._get(req.connection_key, []))) is not None:
+            if _begun(connection):
+                return connection
+        return None
+
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            handler = connection.protocol
-            assert isinstance(handler, Handler)
-            if not (handler.used and handler.should_close):
-                break
-            connection.close()
-        handler.reused, handler.used, handler.interim, handler.raw = handler.used, True, 0, 0
+        while not _begun(connection := await super().connect(req, traces, timeout)):
+            pass
         return connection
 
     def _get_ssl_context(self, req: aiohttp.ClientRequest) -> ssl.SSLContext | None:
@@ -125,6 +180,27 @@ class Connector(aiohttp.TCPConnector):
             handler.close()
             raise
         return handler
+
+
+def _at_once(work: Coroutine[Any, Any, Connection | None]) -> Connection | None:
+    """What a coroutine comes to that waits for nothing, as that of the pool does where nobody traces it."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        found: Connection | None = done.value
+        return found
+    raise AssertionError("aiohttp's pool waits for something")
+
+
+def _begun(connection: Connection) -> bool:
+    """Whether it can serve; otherwise it is closed."""
+    handler = connection.protocol
+    assert isinstance(handler, Handler)
+    if handler.used and handler.should_close:
+        connection.close()
+        return False
+    handler.reused, handler.used, handler.interim, handler.raw = handler.used, True, 0, 0
+    return True
 
 
 class _Names(AbstractResolver):

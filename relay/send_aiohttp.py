@@ -17,7 +17,6 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.connector import Connection
-from aiohttp.helpers import TimerNoop
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
@@ -31,13 +30,12 @@ from relay.identity import Identity
 from relay.judge import classify
 from relay.model import ErrorClass, Outcome
 from relay.outbox import Outbox
-from relay.send import EXCERPT, IDLE, MOST_FIELDS, MOST_HEADERS, MOST_READ, describe, one_line, refuses_us, text_of
+from relay.send import EXCERPT, IDLE, MOST_HEADERS, MOST_READ, describe, one_line, refuses_us, text_of
 from relay.tls import Contexts, tls_context
 
 log = logging.getLogger(__name__)
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # asyncio.timeout covers everything, in one place
-_NO_TIMER = TimerNoop()
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # there is one for all of a request, and it is here
 MOST_TARGETS = 1024
 
 
@@ -82,14 +80,21 @@ class AiohttpTransport:
         connection: Connection | None = None
         handler: Handler | None = None
         try:
-            async with asyncio.timeout(timeout):
-                there = self._targets.get((url, identity.name if identity else "")) or await self._target(url, identity)
-                lines = head(there.lines + _proxy_authorization(there.request), headers, len(body))
-                connection = await self._connector.connect(there.request, [], _NO_TIMEOUT)
-                handler = _handler(connection)
-                message, content = await self._exchange(handler, lines, body)
-                status = message.code
-                excerpt = await _read_excerpt(content)
+            there = self._targets.get((url, identity.name if identity else ""))
+            connection = there and self._connector.take(there.request)
+            timeout_left = timeout
+            if there is None or connection is None:
+                async with asyncio.timeout(timeout):
+                    there = there or await self._target(url, identity)
+                    connection = await self._connector.connect(there.request, [], _NO_TIMEOUT)
+                timeout_left = started + timeout - time.monotonic()
+            lines = head(there.lines + _proxy_authorization(there.request), headers, len(body))
+            handler = _handler(connection)
+            handler.expect(timeout_left)
+            message, content = await self._exchange(handler, lines, body)
+            status = message.code
+            excerpt = await _read_excerpt(content)
+            handler.rest()
             _give_back(connection, content)
             connection = None
             return Outcome(
@@ -138,15 +143,6 @@ class AiohttpTransport:
 
     async def _exchange(self, handler: Handler, lines: bytes, body: bytes) -> tuple[RawResponseMessage, StreamReader]:
         """Write a request, read the head of its answer; 1xx answers are passed over."""
-        handler.set_response_params(
-            timer=_NO_TIMER,
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=MOST_HEADERS,
-            max_field_size=MOST_HEADERS,
-            max_headers=MOST_FIELDS,
-            read_bufsize=MOST_READ // 4,
-        )
         if handler.transport is None:
             raise aiohttp.ServerDisconnectedError
         handler.send(lines, body, self._outbox)
@@ -154,7 +150,7 @@ class AiohttpTransport:
             message, content = await handler.read()
             if not 100 <= message.code <= 199 or message.code == 101:
                 break
-        if size_of(message.raw_headers) > MOST_HEADERS:
+        if handler.raw > MOST_HEADERS and size_of(message.raw_headers) > MOST_HEADERS:
             raise _TooLarge(f"the answer's headers have more than {MOST_HEADERS} bytes")
         return message, content
 
