@@ -195,13 +195,13 @@ def test_secrets_and_headers_are_no_arguments(rowhook: Rowhook) -> None:
 
 @contextlib.contextmanager
 def command_lines() -> Iterator[set[str]]:
-    """All that the process list showed of this user's processes meanwhile."""
+    """All that the process list showed meanwhile of what this process has started, the server and its sessions too."""
     seen: set[str] = set()
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(0.01):
-            for process in psutil.process_iter():
+            for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     seen.add("\0".join(process.cmdline()))
 
