@@ -19,6 +19,7 @@ from relay.wishes import parse_filter, parse_rate
 
 MOST_PATTERNS = 100
 MOST_IN_FLIGHT = 10_000
+LONGEST_TIMEOUT = timedelta(days=1)
 LONGEST_TEXT = 500
 HMAC, ED25519 = "hmac", "ed25519"
 
@@ -47,7 +48,12 @@ def parse_retry(text: str) -> list[timedelta] | None:
 
 def parse_timeout(text: str) -> timedelta | None:
     """Total time of one attempt; empty: as ROWHOOK_TIMEOUT says."""
-    return one_duration(text, "timeout") if text else None
+    if not text:
+        return None
+    timeout = one_duration(text, "timeout")
+    if timeout > LONGEST_TIMEOUT:
+        raise UserMistake(f"the timeout {text!r} is longer than a day", f"give {spell(LONGEST_TIMEOUT)} at most, e.g. 15s")
+    return timeout
 
 
 def one_duration(text: str, what: str) -> timedelta:

@@ -31,6 +31,8 @@ def test_a_field_that_is_wrong_is_named(operator: Client) -> None:
     operator.post("/webhooks", {"url": "ftp://x"}).refused(422, "invalid", "url")
     operator.post("/webhooks", {"url": URL, "events": ["a", "b..c"]}).refused(422, "invalid", "events.1")
     operator.post("/webhooks", {"url": URL, "color": "red"}).refused(422, "invalid", "color")
+    for field, value in (("timeout", "25h"), ("timeout", "999999.999d"), ("retry", "2s,31d"), ("max_in_flight", 10_001)):
+        operator.post("/webhooks", {"url": URL, field: value}).refused(422, "invalid", field)
     operator.post("/webhooks", {"url": "https://10.1.2.3/"}).refused(422, "invalid", "url")
     operator.post("/webhooks", b"{").refused(400, "not-json")
 

@@ -138,6 +138,7 @@ def test_default_secret_is_copied(rowhook: Rowhook, conn: Connection):
         ((URL, "--retry", "2"), ("'2'", "2s,4s,8s")),
         ((URL, "--timeout", "quick"), ("'quick'", "15s")),
         ((URL, "--timeout", "0s"), ("'0s'", "15s")),
+        ((URL, "--timeout", "25h"), ("'25h' is longer than a day", "give 1d at most")),
         ((URL, "--max-in-flight", "many"), ("'many'", "1 to 10000")),
         ((URL, "--max-in-flight", "0"), ("'0'", "1 to 10000")),
         ((URL, "--secret-file", "nowhere"), ("'nowhere'", "No such file")),

@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -52,6 +53,28 @@ async def test_a_connection_is_kept(transport: Transport) -> None:
     with RawServer(polite) as server:
         for _ in range(20):
             assert said(await post(transport, server.url())) == OK
+        assert server.connections == 1
+
+
+def in_turn(*seconds: float) -> Callable[[RawConnection], None]:
+    """The answers of one connection come after so long each."""
+
+    def serve(connection: RawConnection) -> None:
+        for wait in seconds:
+            if connection.request() and not connection.closing.wait(wait):
+                connection.answer(b"ok")
+
+    return serve
+
+
+async def test_each_request_of_a_kept_connection_has_its_own_timeout(transport: Transport) -> None:
+    """The timer that one has left neither ends a later one that may take longer, nor holds up the end of one that may not."""
+    with RawServer(in_turn(0, 0.6, 0, 20)) as server:
+        for timeout in (0.3, 5, 30):
+            assert said(await post(transport, server.url(), timeout=timeout)) == OK
+        started = time.monotonic()
+        assert said(await post(transport, server.url(), timeout=0.5)) == (None, "timeout", False)
+        assert 0.4 < time.monotonic() - started < 10
         assert server.connections == 1
 
 
