@@ -23,6 +23,7 @@ from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.server import CAPTURE, Server, add_endpoint
 from benchmarks.sinks import Sink, sink
 from benchmarks.warm import Backlog, Run, WarmRelay, warm_relay
+from relay import moment
 from relay.envelope import envelope
 from relay.public_id import public_id
 
@@ -135,7 +136,7 @@ def _write_bodies(server: Server, database: str, backlog: Backlog, file: Path) -
             body = envelope(
                 event_id=public_id("evt", at, number, slot),
                 type=kind,
-                occurred_at=at,
+                occurred_at=moment.of(at),
                 tenant=tenant,
                 data=data and data.encode(),
                 previous=previous and previous.encode(),

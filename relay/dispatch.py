@@ -84,7 +84,7 @@ class Dispatcher:
         rows = await self.session.tuples("dispatch.look", {**room.params(), **given})
         if not rows:
             return Look()
-        refusal, events, parked, parked_for, size = rows[0][:5]
+        refusal, events, parked, parked_for, size = rows.pop()[:5]
         if refusal == "dead":
             raise LeaseLost("declared dead while dispatching")
         if refusal == "elsewhere":

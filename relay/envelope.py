@@ -7,9 +7,10 @@ gives the same bytes at each retry. docs/webhooks.md describes the fields.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Final
+
+from relay.moment import rfc3339
 
 _QUOTED: Final = encode_basestring  # a JSON string, with characters beyond ASCII as they are
 
@@ -18,7 +19,7 @@ def envelope(
     *,
     event_id: str,
     type: str,
-    occurred_at: datetime,
+    occurred_at: int,
     tenant: str | None,
     data: bytes | None,
     previous: bytes | None,
@@ -26,9 +27,12 @@ def envelope(
     truncated: bool = False,
     context: bytes | None = None,
 ) -> bytes:
-    """One event as JSON, in a fixed order; ``previous`` and what follows it only where they apply."""
+    """One event as JSON, in a fixed order; ``previous`` and what follows it only where they apply.
+
+    ``occurred_at`` is as moment.py has it.
+    """
     begin = (
-        f'{{"id":{_QUOTED(event_id)},"type":{_QUOTED(type)},"timestamp":"{timestamp(occurred_at)}"'
+        f'{{"id":{_QUOTED(event_id)},"type":{_QUOTED(type)},"timestamp":"{rfc3339(occurred_at)}"'
         f',"tenant":{"null" if tenant is None else _QUOTED(tenant)},"data":'
     )
     # UTF-8 has no lone surrogates, JSON has: written as an escape, one means the same and stays valid.
@@ -43,12 +47,3 @@ def envelope(
         parts += b',"context":', context
     parts.append(b"}")
     return b"".join(parts)
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, always with six digits of microseconds."""
-    if moment.tzinfo is None:
-        raise ValueError("a time without zone is no moment")
-    if moment.tzinfo is not UTC:  # Postgres' are in it
-        moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
-from datetime import datetime
 
 from relay.envelope import envelope
-from relay.public_id import public_id
+from relay.moment import milliseconds
+from relay.public_id import id_at
 from relay.shapes import WHOLE, Facts, shaped
 
 
@@ -21,7 +21,7 @@ class Event:
 
     id: int
     slot: int
-    occurred_at: datetime | None  # None: no time that could be said
+    occurred_at: int | None  # as moment.py has it; None: no time that could be said
     type: str
     tenant: str | None
     row_key: str | None
@@ -42,7 +42,7 @@ class Event:
     def __post_init__(self) -> None:
         self.size = len(self.data or b"") + len(self.previous or b"")
         if self.occurred_at is not None:
-            self.public_id = public_id("evt", self.occurred_at, self.id, self.slot)
+            self.public_id = id_at("evt", milliseconds(self.occurred_at), self.id, self.slot)
 
     @property
     def body(self) -> bytes:
@@ -70,7 +70,7 @@ class Event:
         """What other shapes are made of. Raises ValueError for a time that can't be said."""
         return Facts(self.public_id, self.type, self._time(), self.tenant, self.table_name, self.row_key, self.moved, self.data)
 
-    def _time(self) -> datetime:
+    def _time(self) -> int:
         if self.occurred_at is None:
             raise ValueError("the event's occurred_at is not between the years 1 and 9999")
         return self.occurred_at

@@ -12,7 +12,7 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import DictRow
 
-from relay import public_id
+from relay import moment, public_id
 from relay.database import query
 from relay.envelope import envelope
 from relay.shapes import Facts
@@ -68,7 +68,7 @@ def body(event: Row) -> str | None:
     made = envelope(
         event_id=public_id.public_id("evt", event["occurred_at"], event["id"], event["slot"]),
         type=event["type"],
-        occurred_at=event["occurred_at"],
+        occurred_at=moment.of(event["occurred_at"]),
         tenant=event["tenant"],
         data=event["data"] and event["data"].encode(),
         previous=event["previous"] and event["previous"].encode(),
@@ -84,7 +84,7 @@ def facts(event: Row) -> Facts:
     return Facts(
         public_id.public_id("evt", event["occurred_at"], event["id"], event["slot"]),
         event["type"],
-        event["occurred_at"],
+        moment.of(event["occurred_at"]),
         event["tenant"],
         event["table_name"],
         event["row_key"],

@@ -13,7 +13,8 @@ from relay.errors import DatabaseLost, LeaseLost
 from relay.judge import judge
 from relay.lanes import Lanes
 from relay.model import LOOP, Delivery, Endpoint, ErrorClass, Outcome, Result, State
-from relay.public_id import public_id
+from relay.moment import milliseconds
+from relay.public_id import id_at
 from relay.send import Transport, describe
 from relay.shapes import TEMPLATE, headers_of
 from relay.sign import headers
@@ -174,7 +175,7 @@ def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, 
         webhook_id=delivery.webhook_id or event.public_id,
         timestamp=int(now),
         event_type=event.type,
-        delivery_id=public_id("dlv", delivery.created_at, delivery.id),
+        delivery_id=id_at("dlv", milliseconds(delivery.created_at), delivery.id),
         attempt=delivery.number,
         body=body,
         prefix=header_prefix,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -88,10 +88,13 @@ class Endpoint:
 
 
 class Claimed(NamedTuple):
-    """A row that dispatch or claim leased; of several for one event only the first has what is in the event."""
+    """A row that dispatch or claim leased; of several for one event only the first has what is in the event.
+
+    Times are as moment.py has them.
+    """
 
     id: int
-    created_at: datetime
+    created_at: int
     endpoint_id: int
     revision: int
     number: int
@@ -102,7 +105,7 @@ class Claimed(NamedTuple):
     body: str | None
     event_id: int
     event_slot: int
-    occurred_at: datetime | None
+    occurred_at: int | None
     type: str | None
     tenant: str | None
     table_name: str | None
@@ -127,7 +130,7 @@ class Delivery(NamedTuple):
     """
 
     id: int
-    created_at: datetime
+    created_at: int
     endpoint: Endpoint
     instance_id: int
     number: int

@@ -25,11 +25,16 @@ _DIGITS: Final = {character: value for value, character in enumerate(ALPHABET)}
 
 def public_id(prefix: str, made_at: datetime, id: int, slot: int = 0) -> str:
     """The public id of a row: its time (floored to milliseconds, as the SQL does), id and slot."""
+    return id_at(prefix, (made_at - _EPOCH) // _MILLISECOND, id, slot)
+
+
+def id_at(prefix: str, milliseconds: int, id: int, slot: int = 0) -> str:
+    """The same of a time in milliseconds since 1970."""
     # Masked as SQL's casts to bit(n) do it: two's complement, the low bits.
     low = (id & 0xFFFF_FFFF_FFFF_FFFF) << 16 | slot & 0xFFFF
     pairs = _PAIRS
     return (
-        f"{prefix}_{_time((made_at - _EPOCH) // _MILLISECOND)}{_upper(low >> 40)}"
+        f"{prefix}_{_time(milliseconds)}{_upper(low >> 40)}"
         f"{pairs[low >> 30 & 1023]}{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
     )
 

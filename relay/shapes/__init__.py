@@ -7,13 +7,12 @@ What a template makes is another matter: relay/bodies.py. docs/webhooks.md descr
 
 from __future__ import annotations
 
-from datetime import datetime
 from json.encoder import encode_basestring
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from relay.envelope import timestamp
 from relay.errors import UserMistake
+from relay.moment import rfc3339
 
 STANDARD, THIN, CLOUDEVENTS, BINARY, LEGACY = "standard", "thin", "cloudevents", "cloudevents-binary", "legacy"
 TEMPLATE: Final = "template"
@@ -28,11 +27,11 @@ _quoted = encode_basestring
 
 
 class Facts(NamedTuple):
-    """An event as shapes are made of it; ``data`` is JSON text in UTF-8."""
+    """An event as shapes are made of it; ``data`` is JSON text in UTF-8, its time is as moment.py has it."""
 
     id: str
     type: str
-    occurred_at: datetime
+    occurred_at: int
     tenant: str | None
     table: str | None
     row_key: str | None
@@ -67,7 +66,7 @@ def attributes(event: Facts) -> dict[str, str]:
         "id": event.id,
         "source": "/rowhook" if event.table is None else f"/rowhook/{quote(event.table, safe='', errors='replace')}",
         "type": event.type,
-        "time": timestamp(event.occurred_at),
+        "time": rfc3339(event.occurred_at),
     }
     more = {"subject": event.row_key, "tenant": event.tenant, "moved": "true" if event.moved else None}
     return found | {name: value for name, value in more.items() if value}  # an empty text is no value there
@@ -76,7 +75,7 @@ def attributes(event: Facts) -> dict[str, str]:
 def _thin(event: Facts) -> bytes:
     texts = {"tenant": event.tenant, "table": event.table, "row_key": event.row_key}
     return _bytes(
-        f'{{"id":{_quoted(event.id)},"type":{_quoted(event.type)},"timestamp":"{timestamp(event.occurred_at)}"'
+        f'{{"id":{_quoted(event.id)},"type":{_quoted(event.type)},"timestamp":"{rfc3339(event.occurred_at)}"'
         + "".join(f',"{name}":{"null" if text is None else _quoted(text)}' for name, text in texts.items())
         + "}"
     )

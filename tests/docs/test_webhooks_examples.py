@@ -23,7 +23,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from psycopg.rows import dict_row
 
-from relay import recipes
+from relay import moment, recipes
 from relay.envelope import envelope
 from relay.event import Event
 from relay.public_id import public_id
@@ -42,7 +42,7 @@ PLAIN = "correct horse battery staple ✓"
 BODY = envelope(
     event_id=public_id("evt", datetime(2026, 1, 1, tzinfo=UTC), 1),
     type="expense.created",
-    occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+    occurred_at=moment.of(datetime(2026, 1, 1, tzinfo=UTC)),
     tenant="7",
     data='{"amount":99.50,"notes":"Größe ✓"}'.encode(),
     previous=None,
@@ -292,7 +292,7 @@ def test_examples_fit_the_schemas(name: str):
     again = envelope(
         event_id=event["id"],
         type=event["type"],
-        occurred_at=datetime.fromisoformat(event["timestamp"]),
+        occurred_at=moment.of(datetime.fromisoformat(event["timestamp"])),
         tenant=event["tenant"],
         data=json.dumps(event["data"]).encode(),
         previous=json.dumps(event["previous"]).encode() if "previous" in event else None,
@@ -331,7 +331,7 @@ def events_of(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
             envelope(
                 event_id=public_id("evt", occurred_at, id, slot),
                 type=type,
-                occurred_at=occurred_at,
+                occurred_at=moment.of(occurred_at),
                 tenant=tenant,
                 data=data and data.encode(),
                 previous=previous and previous.encode(),
@@ -499,7 +499,7 @@ def test_schedules_are_those_of_the_relay():
 SHAPED = Facts(
     id="evt_01KDWE90HV000000000003J004",
     type="expense.created",
-    occurred_at=datetime(2026, 1, 1, 9, 30, 0, 123456, UTC),
+    occurred_at=moment.of(datetime(2026, 1, 1, 9, 30, 0, 123456, UTC)),
     tenant="7",
     table="expenses",
     row_key="41",
@@ -521,6 +521,6 @@ def test_the_examples_of_shapes_are_what_is_sent(shape: str) -> None:
 
 def test_the_examples_template_makes_what_it_says() -> None:
     row = b'{"id":41,"amount":1500.50,"currency":"INR"}'
-    event = Event(1, 0, datetime(2026, 1, 1, tzinfo=UTC), "expense.created", "7", "41", False, row, None, "expenses")
+    event = Event(1, 0, moment.of(datetime(2026, 1, 1, tzinfo=UTC)), "expense.created", "7", "41", False, row, None, "expenses")
     made = render(check_template(BLOCKS["example: template"]), event.body.decode(), {"table": "expenses", "row_key": "41"})
     assert json.loads(made) == {"text": "Expense 41: 1500.50 INR", "large": True}

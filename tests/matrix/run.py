@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
+from relay import moment
 from relay.event import Event
 from tests.conftest import Connection
 from tests.matrix.shape import Shape, Write
@@ -158,7 +159,7 @@ def as_captured(
     event = Event(
         id=number,
         slot=0,
-        occurred_at=BEGAN + timedelta(seconds=number),
+        occurred_at=moment.of(BEGAN + timedelta(seconds=number)),
         type=type,
         tenant=tenant,
         row_key=row_key,

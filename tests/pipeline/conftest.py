@@ -23,6 +23,7 @@ from aiohttp import web
 from psycopg.rows import dict_row
 
 import relay.database
+from relay import moment
 from relay.circuit import Patience
 from relay.event import Event
 from relay.model import Delivery, Endpoint
@@ -282,9 +283,9 @@ def delivery(conn: Connection) -> Callable[..., Delivery]:
             " SELECT d.id, d.created_at, e.id AS event_id, e.slot, e.occurred_at, e.type FROM e, d",
             {"hook": hook.id, "instance": instance, "number": number},
         )[0]
-        event = Event(row["event_id"], row["slot"], row["occurred_at"], row["type"], None, None, False, b"1", None)
+        event = Event(row["event_id"], row["slot"], moment.of(row["occurred_at"]), row["type"], None, None, False, b"1", None)
         endpoint = Endpoint(hook.id, hook.public_id, 1, "http://127.0.0.1:9/", (), (), (), 5.0, 10)
-        return Delivery(row["id"], row["created_at"], endpoint, instance, number, 0, 0, None, event)
+        return Delivery(row["id"], moment.of(row["created_at"]), endpoint, instance, number, 0, 0, None, event)
 
     return delivery
 

@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 
 import psycopg
 import pytest
+from psycopg.types.numeric import Int8BinaryLoader
 
+from relay import moment
 from tests.conftest import Connection
 from tests.sql.conftest import Events, one
 
@@ -117,3 +119,13 @@ def test_event_ids_come_one_by_one(conn: Connection) -> None:
     """With a larger cache per session, ids would not follow the order of commit of a row."""
     caches = conn.execute("SELECT seqcache FROM pg_sequence WHERE seqrelid = 'rowhook.event_id_seq'::regclass")
     assert caches.fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["0001-01-01 00:00:00+00", "1999-12-31 23:59:59.999999+00", "2026-01-15 12:34:56.789012+05:30", "9999-12-31 23:59:59+00"],
+)
+def test_postgres_sends_them(conn: Connection, time: str) -> None:
+    cursor = conn.cursor(binary=True)
+    cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+    assert cursor.execute("SELECT %s::timestamptz", [time]).fetchone() == (moment.of(datetime.datetime.fromisoformat(time)),)

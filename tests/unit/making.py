@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from relay import moment
 from relay.event import Event
 from relay.model import Delivery, Endpoint, ErrorClass, Outcome
 
@@ -18,7 +19,7 @@ def an_endpoint(id: int = 1, max_in_flight: int = 2, waits: tuple[int, ...] = (2
 def a_delivery(id: int = 1, endpoint: Endpoint | None = None, failures: int = 0, free_tries: int = 0) -> Delivery:
     return Delivery(
         id=id,
-        created_at=MOMENT,
+        created_at=moment.of(MOMENT),
         endpoint=endpoint or an_endpoint(),
         instance_id=1,
         number=failures + free_tries + 1,
@@ -30,7 +31,7 @@ def a_delivery(id: int = 1, endpoint: Endpoint | None = None, failures: int = 0,
 
 
 def an_event(id: int = 1, data: bytes = b"{}") -> Event:
-    return Event(id, 0, MOMENT, "expense.created", None, str(id), False, data, None)
+    return Event(id, 0, moment.of(MOMENT), "expense.created", None, str(id), False, data, None)
 
 
 def an_outcome(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay import moment
 from relay.config import Settings, load
 from relay.directory import Defaults, Directory
 from relay.keyring import Keyring
@@ -52,8 +53,8 @@ class Here:
 def _claimed(event: int, data: bytes | None = None, endpoint: int = 1) -> Claimed:
     """The first delivery of an event."""
     return Claimed(
-        *(1, MOMENT, endpoint, 1, 1, 0, 0, None, None, None, event, 0),
-        *(MOMENT, "expense.created", None, None, "1", False, data, None),
+        *(1, moment.of(MOMENT), endpoint, 1, 1, 0, 0, None, None, None, event, 0),
+        *(moment.of(MOMENT), "expense.created", None, None, "1", False, data, None),
         *(None, None, None),
     )
 

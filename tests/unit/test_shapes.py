@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from relay import moment
 from relay.errors import UserMistake
 from relay.event import Event
 from relay.shapes import BINARY, CLOUDEVENTS, LEGACY, SHAPES, STANDARD, THIN, Facts, headers_of, parse_shape, shaped
@@ -18,7 +19,7 @@ from relay.shapes.language import LARGEST, RECIPES, check_template, recipe, rend
 from relay.shapes.renderer import Renderer, RenderError
 from relay.wishes import parse_rate, read_template, shape_fields
 
-MOMENT = datetime(2026, 1, 1, 9, 30, 0, 123456, tzinfo=UTC)
+MOMENT = moment.of(datetime(2026, 1, 1, 9, 30, 0, 123456, tzinfo=UTC))
 ROW = b'{"id": 41,"amount":99.50,"notes":"a \\"b\\" \xe2\x82\xac"}'
 EVENT = Facts("evt_1", "expense.created", MOMENT, "7", "expenses", "41", False, ROW)
 
