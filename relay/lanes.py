@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from relay.model import Delivery, Endpoint
 
 FEW = 4  # in flight to an endpoint that is doubted, or a 64th of all
+
+
+class _Lane:
+    """Of one endpoint, while something of it waits or is in flight."""
+
+    __slots__ = ("endpoint", "flying", "is_in_line", "waiting")
+
+    def __init__(self, endpoint: int) -> None:
+        self.endpoint = endpoint
+        self.waiting: deque[Delivery] = deque()
+        self.flying = 0
+        self.is_in_line = False
 
 
 class Lanes:
@@ -28,11 +40,9 @@ class Lanes:
         self._few = max(FEW, most // 64)
         self._answered: set[int] = set()
         self.doubted: set[int] = set()  # of those that had something here
-        self._lanes: dict[int, deque[Delivery]] = {}
-        self._line: deque[int] = deque()
-        self._in_line: set[int] = set()
-        self._flying: Counter[int] = Counter()
-        self._busy: Counter[int] = Counter()
+        self._lanes: dict[int, _Lane] = {}
+        self._line: deque[_Lane] = deque()
+        self._busy: dict[int, int] = {}
         self.in_flight = 0
         self.outstanding = 0
         self.size = 0
@@ -45,7 +55,7 @@ class Lanes:
     @property
     def waiting_in_doubt(self) -> int:
         """How many wait for endpoints that are doubted."""
-        return sum(len(self._lanes.get(endpoint, ())) for endpoint in self.doubted)
+        return sum(len(self._lanes[endpoint].waiting) for endpoint in self.doubted if endpoint in self._lanes)
 
     def width(self, endpoint: Endpoint) -> int:
         """How many of its requests may be in flight now."""
@@ -56,16 +66,17 @@ class Lanes:
         endpoint = delivery.endpoint.id
         lane = self._lanes.get(endpoint)
         if lane is None:
-            self._lanes[endpoint] = lane = deque()
-        lane.append(delivery)
+            self._lanes[endpoint] = lane = _Lane(endpoint)
+        lane.waiting.append(delivery)
         if endpoint not in self._answered:
             self.doubted.add(endpoint)
-        self._line_up(endpoint)
-        self._busy[endpoint] += 1
+        self._line_up(lane)
+        self._busy[endpoint] = self._busy.get(endpoint, 0) + 1
         self.outstanding += 1
-        if not delivery.event.holders:
-            self.size += delivery.event.size
-        delivery.event.holders += 1
+        event = delivery.event
+        if not event.holders:
+            self.size += event.size
+        event.holders += 1
 
     def take(self) -> Iterator[Delivery]:
         """Those that may start now, endpoints in turn; each is in flight from here on."""
@@ -77,28 +88,25 @@ class Lanes:
         if self.in_flight >= self._most:
             return None
         while self._line:
-            endpoint = self._line.popleft()
-            self._in_line.discard(endpoint)
-            lane = self._lanes[endpoint]
-            if self._is_wide_enough(endpoint):
-                delivery = lane.popleft()
-                if not lane:
-                    del self._lanes[endpoint]
-                self._flying[endpoint] += 1
+            lane = self._line.popleft()
+            lane.is_in_line = False
+            if self._may_start(lane):
+                delivery = lane.waiting.popleft()
+                lane.flying += 1
                 self.in_flight += 1
-                self._line_up(endpoint)
+                self._line_up(lane)
                 return delivery
         return None
 
-    def _line_up(self, endpoint: int) -> None:
-        """Whenever its lane has got something, or it has got a place."""
-        if endpoint not in self._in_line and self._is_wide_enough(endpoint):
-            self._line.append(endpoint)
-            self._in_line.add(endpoint)
+    def _line_up(self, lane: _Lane) -> None:
+        """Whenever it has got something, or a place."""
+        if not lane.is_in_line and self._may_start(lane):
+            self._line.append(lane)
+            lane.is_in_line = True
 
-    def _is_wide_enough(self, endpoint: int) -> bool:
-        lane = self._lanes.get(endpoint)
-        return lane is not None and self._flying[endpoint] < self.width(lane[0].endpoint)
+    def _may_start(self, lane: _Lane) -> bool:
+        """Its first one that waits."""
+        return bool(lane.waiting) and lane.flying < self.width(lane.waiting[0].endpoint)
 
     def landed(self, delivery: Delivery, *, keeps_place: bool = False, answered: bool = False) -> bool:
         """Its request has ended; one that timed out keeps its place among those of its endpoint for a while.
@@ -116,43 +124,43 @@ class Lanes:
             return False
         self._answered.add(endpoint)
         self.doubted.discard(endpoint)
-        self._line_up(endpoint)
+        if lane := self._lanes.get(endpoint):
+            self._line_up(lane)
         return True
 
     def gave_place(self, delivery: Delivery) -> None:
         """Another one may have it."""
-        _decrease(self._flying, delivery.endpoint.id)
-        self._line_up(delivery.endpoint.id)
+        lane = self._lanes[delivery.endpoint.id]
+        lane.flying -= 1
+        if lane.waiting:
+            self._line_up(lane)
+        elif not lane.flying:
+            del self._lanes[lane.endpoint]
 
     def settled(self, delivery: Delivery) -> None:
         """Its result is recorded, or it was given back: it is no longer this relay's."""
-        _decrease(self._busy, delivery.endpoint.id)
+        endpoint, event = delivery.endpoint.id, delivery.event
+        left = self._busy[endpoint] - 1
+        if left:
+            self._busy[endpoint] = left
+        else:
+            del self._busy[endpoint]
         self.outstanding -= 1
-        delivery.event.holders -= 1
-        if not delivery.event.holders:
-            self.size -= delivery.event.size
+        event.holders -= 1
+        if not event.holders:
+            self.size -= event.size
 
     def drop_waiting(self, unwanted: Callable[[Delivery], bool] = lambda delivery: True) -> list[Delivery]:
         """Take out those that have not started and are unwanted."""
-        dropped = [delivery for lane in self._lanes.values() for delivery in lane if unwanted(delivery)]
-        for endpoint in {delivery.endpoint.id for delivery in dropped}:
-            kept = deque(delivery for delivery in self._lanes[endpoint] if not unwanted(delivery))
-            if kept:
-                self._lanes[endpoint] = kept
-                self._line_up(endpoint)
-            else:
-                del self._lanes[endpoint]
-                if endpoint in self._in_line:
-                    self._in_line.discard(endpoint)
-                    self._line.remove(endpoint)
+        dropped: list[Delivery] = []
+        for lane in [*self._lanes.values()]:
+            taken = [delivery for delivery in lane.waiting if unwanted(delivery)]
+            if taken:
+                dropped += taken
+                lane.waiting = deque(delivery for delivery in lane.waiting if not unwanted(delivery))
+                self._line_up(lane)  # another may be its first now
+                if not lane.waiting and not lane.flying:
+                    del self._lanes[lane.endpoint]
         for delivery in dropped:
             self.settled(delivery)
         return dropped
-
-
-def _decrease(counter: Counter[int], key: int) -> None:
-    left = counter[key] - 1
-    if left > 0:
-        counter[key] = left
-    else:
-        del counter[key]

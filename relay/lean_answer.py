@@ -20,6 +20,9 @@ class Broken(Exception):
         self.error_class = error_class
 
 
+_LENGTHS = frozenset(map(len, ("content-length", "transfer-encoding", "retry-after")))  # of the names that mean something here
+
+
 class LeanAnswer:
     """One answer after the other on a connection; ``begin`` before each, then ``feed`` until it says that there is no more."""
 
@@ -68,7 +71,7 @@ class LeanAnswer:
                 raise error.__context__ from None
             if not (self._done or self._is_large):
                 raise Broken(ErrorClass.PROTOCOL, f"the answer is not HTTP: {error}") from None
-        if self._is_large and self._read < MOST_READ:
+        if (self._raw > MOST_HEADERS or self._fields > MOST_FIELDS) and self._is_large and self._read < MOST_READ:
             self.status = None  # whether or not the rest of the head was there already
             raise Broken(ErrorClass.TOO_LARGE, f"the answer's headers have more than {MOST_HEADERS} bytes")
         if not self._done and (self._read >= MOST_READ or self._raw > MOST_RAW):
@@ -104,6 +107,8 @@ class LeanAnswer:
         self._head_size += len(name) + len(value)
         if b"\0" in value:
             raise Broken(ErrorClass.PROTOCOL, "the answer is not HTTP: a header holds a NUL")
+        if len(name) not in _LENGTHS:
+            return
         name = name.lower()
         if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
             self._sized = True
