@@ -58,9 +58,10 @@ class Recorder:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if len(self._waiting) < FULL_BATCH:
-                await asyncio.sleep(GATHER)
-            while batch := self._waiting[:MOST_PER_BATCH]:
+            while self._waiting:
+                if len(self._waiting) < FULL_BATCH and (left := GATHER - _age(self._waiting[0])) > 0:
+                    await asyncio.sleep(left)
+                batch = self._waiting[:MOST_PER_BATCH]
                 await self._write(batch)
                 del self._waiting[: len(batch)]
                 self._on_recorded(batch)
@@ -122,6 +123,11 @@ class Recorder:
             if disabled := await self._session.rows("record.disable", {"endpoint": endpoint, "reason": reason}):
                 log.warning("endpoint disabled", extra={"endpoint": disabled[0]["row_key"], "reason": reason})
                 await self._session.rows("record.ring")
+
+
+def _age(result: Result) -> float:
+    """Seconds since its answer came."""
+    return time.monotonic() - result.outcome.started - result.outcome.duration
 
 
 def unstorable(result: Result, error: Exception) -> Result:
