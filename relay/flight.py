@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from relay.errors import DatabaseLost, LeaseLost
+from relay.head import fields, filled, template
 from relay.judge import judge
 from relay.lanes import Lanes
 from relay.model import LOOP, Delivery, Endpoint, ErrorClass, Outcome, Result, State
@@ -17,7 +18,7 @@ from relay.moment import milliseconds
 from relay.public_id import id_at
 from relay.send import Transport, describe
 from relay.shapes import TEMPLATE, headers_of
-from relay.sign import headers
+from relay.sign import signed
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +145,12 @@ class Flight:
         try:
             if delivery.shape == TEMPLATE and delivery.body is None:
                 delivery = await self._prepare(delivery)
-            body, signed = compose(delivery, self._header_prefix, time.time())
+            body, lines = compose(delivery, self._header_prefix, time.time())
         except (DatabaseLost, LeaseLost):
             raise
         except Exception as error:
             return Outcome(started, 0.0, error_class=ErrorClass.INTERNAL, error=describe(error, endpoint.timeout))
-        return await self._transport.post(endpoint.url, signed, body, endpoint.timeout, endpoint.identity)
+        return await self._transport.post(endpoint.url, lines, body, endpoint.timeout, endpoint.identity)
 
 
 def hung(outcome: Outcome) -> bool:
@@ -166,11 +167,11 @@ def conclude(delivery: Delivery, outcome: Outcome) -> Result:
         return Result(delivery, bare, State.DEAD, counted=True)
 
 
-def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of one attempt at ``now`` (seconds of the epoch); the body is the same at each."""
-    event = delivery.event
+def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, str]:
+    """Body and header lines of one attempt at ``now`` (seconds of the epoch); the body is the same at each."""
+    event, own = delivery.event, delivery.endpoint.headers
     body = event.body if delivery.shape is None else _body(delivery, delivery.shape)
-    signed = headers(
+    names, values = signed(
         secrets=delivery.endpoint.signing(now),
         webhook_id=delivery.webhook_id or event.public_id,
         timestamp=int(now),
@@ -180,9 +181,10 @@ def compose(delivery: Delivery, header_prefix: str, now: float) -> tuple[bytes, 
         body=body,
         prefix=header_prefix,
     )
-    if delivery.shape is not None:
-        signed |= headers_of(delivery.shape, event.facts())
-    return body, {**delivery.endpoint.headers, **signed} if delivery.endpoint.headers else signed
+    if delivery.shape is None and not own:
+        return body, filled(template(names), values)
+    of_shape = {} if delivery.shape is None else headers_of(delivery.shape, event.facts())
+    return body, fields({**own, **dict(zip(names, values, strict=True)), **of_shape})
 
 
 def _body(delivery: Delivery, shape: str) -> bytes:

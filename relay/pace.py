@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 MEMORY = 0.25  # seconds: what is so old counts a third
-AHEAD = 0.1  # seconds of work
+AHEAD = 0.2  # seconds of work: a look takes a tenth of that on a busy machine, and must find something left when it ends
 
 
 class Pace:

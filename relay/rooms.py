@@ -1,7 +1,7 @@
 """How much more work this relay takes on: enough to keep its requests going, bounded by number and by bytes.
 
 An endpoint may have here what may be in flight, and as many again that wait or are not recorded yet; or, where it is quick, what
-it takes in a tenth of a second (pace.py), so that statements are large and few; or, while it is doubted (lanes.py), little. Those
+it takes in a fifth of a second (pace.py), so that statements are large and few; or, while it is doubted (lanes.py), little. Those
 with a rate are claimed for when their next request is due, so their work is parked and they crowd nobody.
 Source: mechanisms "Rules" 2.
 """

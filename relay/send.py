@@ -30,10 +30,10 @@ class Transport(Protocol):
 
     async def close(self) -> None: ...
 
-    async def post(
-        self, url: str, headers: dict[str, str], body: bytes, timeout: float, identity: Identity | None = None
-    ) -> Outcome:
+    async def post(self, url: str, fields: str, body: bytes, timeout: float, identity: Identity | None = None) -> Outcome:
         """Send and say what came of it; never raises but for cancellation. ``timeout`` is seconds in all.
+
+        ``fields`` are the lines of the headers (head.py), but for those that say where to and how much.
 
         ``identity`` is the endpoint's own on TLS; its connections serve no request without it.
         """

@@ -71,9 +71,7 @@ class AiohttpTransport:
             await self._connector.close()
         await self._dialler.close()
 
-    async def post(
-        self, url: str, headers: dict[str, str], body: bytes, timeout: float, identity: Identity | None = None
-    ) -> Outcome:
+    async def post(self, url: str, fields: str, body: bytes, timeout: float, identity: Identity | None = None) -> Outcome:
         assert self._connector is not None
         started = time.monotonic()
         status: int | None = None
@@ -88,7 +86,7 @@ class AiohttpTransport:
                     there = there or await self._target(url, identity)
                     connection = await self._connector.connect(there.request, [], _NO_TIMEOUT)
                 timeout_left = started + timeout - time.monotonic()
-            lines = head(there.lines + _proxy_authorization(there.request), headers, len(body))
+            lines = head(there.lines + _proxy_authorization(there.request), fields, len(body))
             handler = _handler(connection)
             handler.expect(timeout_left)
             message, content = await self._exchange(handler, lines, body)

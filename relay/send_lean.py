@@ -41,9 +41,7 @@ class LeanTransport:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def post(
-        self, url: str, headers: dict[str, str], body: bytes, timeout: float, identity: Identity | None = None
-    ) -> Outcome:
+    async def post(self, url: str, fields: str, body: bytes, timeout: float, identity: Identity | None = None) -> Outcome:
         started = time.monotonic()
         connection: LeanConnection | None = None
         place: Place = ("", "", 0, "")
@@ -51,7 +49,7 @@ class LeanTransport:
             place, lines = target(url)
             if identity is not None:
                 place = (*place[:3], identity.name)
-            lines_and_fields = head(lines, headers, len(body))
+            lines_and_fields = head(lines, fields, len(body))
             connection = self._pool.take(place)
             if connection is None:
                 async with asyncio.timeout(timeout):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _USER_AGENT: Final = f"Rowhook/{__version__}"
+_JSON: Final = "application/json"
 
 
 class Mac(NamedTuple):
@@ -136,12 +137,33 @@ def new_secret() -> str:
 def signature(secrets: Sequence[Signer], webhook_id: str, timestamp: int, body: bytes) -> str:
     """The value of ``webhook-signature``: a signature by each secret, in the order given (newest first)."""
     begin = f"{webhook_id}.{timestamp}.".encode()
-    return " ".join([secret.sign(begin, body) for secret in secrets])
+    return secrets[0].sign(begin, body) if len(secrets) == 1 else " ".join([secret.sign(begin, body) for secret in secrets])
 
 
 def hub_signature(secret: Secret, body: bytes) -> str:
     """The value of ``X-Hub-Signature-256``, which has room for one secret: the newest of those by HMAC."""
     return secret.sign_for_hub(body)
+
+
+def signed(
+    secrets: Sequence[Signer],
+    webhook_id: str,
+    timestamp: int,
+    event_type: str,
+    delivery_id: str,
+    attempt: int,
+    body: bytes,
+    prefix: str,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and values of the headers of one request that are Rowhook's to say; ``secrets`` newest first, at least one."""
+    hub = None
+    for secret in secrets:
+        if isinstance(secret, Secret):
+            hub = secret
+            break
+    first = _JSON, _USER_AGENT, webhook_id, str(timestamp), signature(secrets, webhook_id, timestamp, body)
+    last = event_type, delivery_id, str(attempt)
+    return _names(prefix, hub is not None), (*first, *last) if hub is None else (*first, hub_signature(hub, body), *last)
 
 
 def headers(
@@ -155,22 +177,12 @@ def headers(
     body: bytes,
     prefix: str = "X-Rowhook",
 ) -> dict[str, str]:
-    """All headers of one request that are Rowhook's to say; ``secrets`` newest first, at least one."""
-    by_hmac = [secret for secret in secrets if isinstance(secret, Secret)]
-    event, delivery, number = _names(prefix)
-    signed = {
-        "content-type": "application/json",
-        "user-agent": _USER_AGENT,
-        "webhook-id": webhook_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(secrets, webhook_id, timestamp, body),
-    }
-    if by_hmac:
-        signed["X-Hub-Signature-256"] = hub_signature(by_hmac[0], body)
-    signed[event], signed[delivery], signed[number] = event_type, delivery_id, str(attempt)
-    return signed
+    """The same by their names."""
+    return dict(zip(*signed(secrets, webhook_id, timestamp, event_type, delivery_id, attempt, body, prefix), strict=True))
 
 
 @lru_cache(8)
-def _names(prefix: str) -> tuple[str, str, str]:
-    return f"{prefix}-Event", f"{prefix}-Delivery", f"{prefix}-Attempt"
+def _names(prefix: str, with_hub: bool) -> tuple[str, ...]:
+    standard = "content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"
+    hub = ("X-Hub-Signature-256",) if with_hub else ()
+    return *standard, *hub, f"{prefix}-Event", f"{prefix}-Delivery", f"{prefix}-Attempt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay.guard import Guard
+from relay.head import fields
 from relay.identity import Identity
 from relay.model import Outcome
 from relay.policy import policy
@@ -25,7 +26,7 @@ async def post(
     timeout: float = 10,
     identity: Identity | None = None,
 ) -> Outcome:
-    return await transport.post(url, {**HEADERS, **(headers or {})}, body, timeout, identity)
+    return await transport.post(url, fields({**HEADERS, **(headers or {})}), body, timeout, identity)
 
 
 def said(outcome: Outcome) -> tuple[int | None, str | None, bool]:

@@ -159,7 +159,7 @@ def test_the_verdict_on_the_text_is_the_verdict_on_the_address_dialled(opened: O
         dialler = diallers[which]
         dialler.dialled.clear()
         accepted, text_allows, address = said_of(url, guards[which])
-        outcome = loop.run_until_complete(transports[which].post(url, {}, b"", 5))
+        outcome = loop.run_until_complete(transports[which].post(url, "", b"", 5))
         # Whatever the text is, nothing is dialled that the policy denies.
         for host, port in dialler.dialled:
             POLICIES[which].check(host, [ip_address(host)], port, "https" if url.startswith("https:") else "http")

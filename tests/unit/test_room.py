@@ -152,7 +152,7 @@ def test_a_quick_endpoint_is_claimed_ahead_for_and_a_slow_one_is_not() -> None:
     here.offer(a_delivery(2, slow))
     here.rooms.recorded([Result(delivery, an_outcome(200), State.DELIVERED)] * 1000)
     room = here.rooms.room()
-    assert 300 < room.left[1] <= 10 + 1000 / MEMORY * AHEAD, "of 1,000 in a moment: what comes in a tenth of a second"
+    assert 300 < room.left[1] <= 10 + 1000 / MEMORY * AHEAD, "of 1,000 in a moment: what comes in that time"
     assert room.left[2] == 19
     assert room.capacity > 300
 
