@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-
 MOST = 32  # requests that wait for each other: the receiver works on them while the next are made
 
 
