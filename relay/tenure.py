@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_EVENTS = 1000  # a chunk: one short transaction
+MOST_BYTES = 16 * 2**20  # of it, of large rows: while these are sent Postgres unpacks the next
 STANDBY_POLL = 5.0  # each beat tells a standby whether the role is free
 LIMITED_EVERY = 0.05  # between looks at endpoints with a rate, whose next requests may be due
 LINGER = (0.001, 0.002)  # after an event the next one is often near: looks before the bell is armed
@@ -251,7 +252,7 @@ class Tenure:
             if look.skipped:
                 await asyncio.sleep(LINGER[-1])
                 continue
-            await self._take(look)
+            await self._take(look, more=look.events >= chunk)
             found = look.events
             calm = calm + 1 if found <= SOME else 0
             if found:
@@ -272,14 +273,14 @@ class Tenure:
             await asyncio.sleep(pause)
         return True
 
-    async def _take(self, look: Look) -> None:
+    async def _take(self, look: Look, *, more: bool) -> None:
         if look.events:
             self._fanout += 0.2 * ((len(look.leased) + look.parked) / look.events - self._fanout)
             self._bytes_of_event += 0.2 * (look.size / look.events - self._bytes_of_event)
         await self._offer(look.leased, self._dispatch_session)
-        if (
-            look.leased
-        ):  # requests are composed in one turn of the loop, written in the next; only then the next statement is made
+        if look.leased and not more:
+            # Requests are composed in one turn of the loop and written in the next; only then the next statement is made. In a
+            # backlog it is made first: Postgres is at work on it while these are sent.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         if look.parked:
@@ -395,7 +396,7 @@ class Tenure:
             return self._rooms.room(), MOST_EVENTS
         room = self._rooms.room()
         widest = self._rooms.widest(room) or MOST_EVENTS
-        by_size = room.size / max(1.0, self._bytes_of_event)
+        by_size = min(room.size, MOST_BYTES) / max(1.0, self._bytes_of_event)
         fits = min(room.capacity / max(1.0, self._fanout), widest, by_size)
         return room, max(1, int(min(MOST_EVENTS, fits * (1 + self._peers))))
 
