@@ -8,15 +8,16 @@ from collections.abc import Iterable
 
 MEMORY = 0.25  # seconds: what is so old counts a third
 FEW = 8  # results of late from which no pace is seen
-BEGINNING = 0.1  # of MEMORY: how long it has gone on at the first results after a pause
+LEAST = 0.05  # of MEMORY: how long it has gone on at the first results after a pause
 AHEAD = 0.2  # seconds of work: a look takes a tenth of that on a busy machine, and must find something left when it ends
 
 
 class Pace:
     """Deliveries per second as an exponential average; times in seconds of a monotonic clock.
 
-    A pause says nothing of how quick a receiver is. So after one the average is that of the time since: it would be too low by
-    that share of ``MEMORY`` that is still to come, and a backlog's first tenth of a second would starve.
+    A pause says nothing of how quick a receiver is. So after one the average is that of the time since those requests began whose
+    results are the first: else it would be too low by what is still to come of ``MEMORY``, and a backlog's first tenth of a
+    second would starve.
     """
 
     def __init__(self) -> None:
@@ -25,11 +26,11 @@ class Pace:
         self._share = 1.0  # of MEMORY that was looked at
         self._as_of = 0.0
 
-    def note(self, endpoints: Iterable[int], now: float) -> None:
-        """One endpoint for each delivery that has ended since the last call."""
+    def note(self, endpoints: Iterable[int], now: float, since: float) -> None:
+        """One endpoint for each delivery that has ended since the last call; the first of their requests began at ``since``."""
         fade = self._fade(now)
         if now - self._as_of > MEMORY:
-            fade, self._share = 0.0, BEGINNING
+            fade, self._share = 0.0, max(LEAST, 1 - math.exp((since - now) / MEMORY))
         else:
             self._share = self._share * fade + 1 - fade
         self._as_of = now

@@ -31,7 +31,8 @@ class Rooms:
         self._pace = Pace()
 
     def recorded(self, batch: Sequence[Result]) -> None:
-        self._pace.note((result.delivery.endpoint.id for result in batch), time.monotonic())
+        since = min(result.outcome.started for result in batch)
+        self._pace.note((result.delivery.endpoint.id for result in batch), time.monotonic(), since)
 
     def room(self) -> Room:
         """What there is now."""

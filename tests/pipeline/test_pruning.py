@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from relay.database import Session
+from relay.database import Session, numbered
 from relay.model import Delivery
 from tests.conftest import Connection
 from tests.pipeline.conftest import AddHook, Hook, statement
@@ -39,7 +39,8 @@ async def pruned(dsn: str, *before: str, by: str = "e.slot") -> int:
         await connection.execute(setting)
     parameters = {**NOTHING_BUSY, "instance": 1001}
     claim = statement("claim.claim", ("e.slot = k.event_slot", f"{by} = k.event_slot"))
-    cursor = await connection.execute(f"EXPLAIN (ANALYZE, TIMING off) {claim}", parameters)
+    text, names = numbered(claim)
+    cursor = await connection.execute(f"EXPLAIN (ANALYZE, TIMING off) {text}", [parameters[name] for name in names])
     plan = [next(iter(row.values())) for row in await cursor.fetchall()]
     await session.close()
     scans = [line for line in plan if " on event_" in line and "Bitmap Index" not in line]

@@ -123,13 +123,6 @@ async def test_an_address_in_disguise_is_not_dialled(transport: Transport, url: 
     assert said(await post(transport, url)) == (None, "blocked", False)
 
 
-@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\rb", "a\0b"])
-async def test_a_header_that_would_end_its_line_is_our_mistake(transport: Transport, value: str) -> None:
-    with RawServer(answer(NOTHING)) as server:
-        assert (await post(transport, server.url(), headers={"x": value})).error_class is ErrorClass.INTERNAL
-        assert server.requests == []
-
-
 async def test_a_name_is_resolved(transport: Transport) -> None:
     with RawServer(answer(NOTHING)) as server:
         outcome = await post(transport, f"http://localhost:{server.port}/")

@@ -15,7 +15,7 @@ from relay.directory import Defaults, Directory
 from relay.keyring import Keyring
 from relay.lanes import FEW, Lanes
 from relay.model import Claimed, Delivery, Endpoint, Result, Room, State
-from relay.pace import AHEAD, BEGINNING, MEMORY, Pace
+from relay.pace import AHEAD, LEAST, MEMORY, Pace
 from relay.record import array, texts
 from relay.rooms import Rooms
 from tests.keys import KEY
@@ -152,7 +152,7 @@ def test_a_quick_endpoint_is_claimed_ahead_for_and_a_slow_one_is_not() -> None:
     here.offer(a_delivery(2, slow))
     here.rooms.recorded([Result(delivery, an_outcome(200), State.DELIVERED)] * 1000)
     room = here.rooms.room()
-    assert 300 < room.left[1] <= 10 + 1000 / (MEMORY * BEGINNING) * AHEAD, "of 1,000 in a moment: what comes in that time"
+    assert 300 < room.left[1] <= 10 + 1000 / MEMORY * AHEAD, "of 1,000 in a moment: what comes in that time"
     assert room.left[2] == 19
     assert room.capacity > 300
 
@@ -180,19 +180,19 @@ def test_queued_bytes_take_units(text: str, found: int) -> None:
 
 def test_pace_fades() -> None:
     pace, now = Pace(), time.monotonic()
-    pace.note([1] * 1000 + [2], now)
-    many = 1000 / (MEMORY * BEGINNING) * AHEAD
+    pace.note([1] * 1000 + [2], now, now)
+    many = 1000 / (MEMORY * LEAST) * AHEAD
     assert pace.ahead(now) == {1: int(many)}, "one delivery is no pace"
     assert pace.ahead(now + MEMORY)[1] == pytest.approx(many / 2.718, rel=0.01)
     assert pace.ahead(now + 100 * MEMORY) == {}
-    pace.note([], now + 100 * MEMORY)
+    pace.note([], now + 100 * MEMORY, now + 100 * MEMORY)
     assert pace._rates == {}, "forgotten"
 
 
 def test_pace_finds_a_steady_rate() -> None:
     pace = Pace()
     for step in range(400):
-        pace.note([7] * 50, step * 0.01)
+        pace.note([7] * 50, step * 0.01, (step - 1) * 0.01)
     assert pace.ahead(4.0)[7] == pytest.approx(5000 * AHEAD, rel=0.05)
 
 
@@ -200,19 +200,19 @@ def test_a_pause_is_no_slowness() -> None:
     """5,000/s; nothing for a while; 5,000/s again: known after a twentieth of a second, not after one."""
     pace = Pace()
     for step in range(100):
-        pace.note([7] * 50, step * 0.01)
+        pace.note([7] * 50, step * 0.01, (step - 1) * 0.01)
     for step in range(300, 305):
-        pace.note([7] * 50, step * 0.01)
+        pace.note([7] * 50, step * 0.01, (step - 1) * 0.01)
     assert 5000 * AHEAD / 2 < pace.ahead(3.04)[7] <= 5000 * AHEAD
     for step in range(305, 500):
-        pace.note([7] * 50, step * 0.01)
+        pace.note([7] * 50, step * 0.01, (step - 1) * 0.01)
     assert pace.ahead(4.99)[7] == pytest.approx(5000 * AHEAD, rel=0.05)
 
 
 def test_many_endpoints_share_one_pace() -> None:
     pace = Pace()
     for step in range(400):
-        pace.note(range(step % 40, 2000, 40), step * 0.01)
+        pace.note(range(step % 40, 2000, 40), step * 0.01, (step - 1) * 0.01)
     assert pace.ahead(4.0) == {}, "two or three a second each are no pace"
     assert pace.ahead_in_all(4.0) == pytest.approx(5000 * AHEAD, rel=0.05)
 
