@@ -1,4 +1,4 @@
-"""The lines of a request: put together as they are, and no value or name ends its line (nor is one sent: test_poison_events.py)."""
+"""The lines of a request: put together as they are; no value or name ends its line (none is sent: test_poison_events.py)."""
 
 from __future__ import annotations
 
