@@ -2403,24 +2403,26 @@ BEGIN
         SELECT (SELECT count(*) FROM made AS m WHERE m.state = 'pending') AS parked,
                (SELECT coalesce(array_agg(DISTINCT p.endpoint_id), '{}') FROM placed AS p WHERE p.claimable AND NOT p.leased) AS parked_for
     )
-    SELECT NULL::text, r.events, k.parked, k.parked_for, r.size, l.*
-      FROM read AS r CROSS JOIN parked AS k
-      LEFT JOIN (SELECT m.id, m.created_at, m.endpoint_id, m.revision, 1 AS number, 0 AS failures, 0 AS free_tries, NULL::text AS webhook_id,
-                        m.shape, NULL::text AS body, m.event_id, e.slot AS event_slot,
-                        -- What the body could not say (infinity, BC) makes that body fail, and not the reading of all others.
-                        CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END AS occurred_at,
-                        e.type, e.tenant, e.table_name, e.row_key, e.moved,
-                        e.data, e.previous, e.context, e.truncated, e.looped
-                   FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.shape, m.event_id,
-                                row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth
-                           FROM made AS m JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
-                          WHERE m.state = 'leased') AS m
-                   LEFT JOIN chunk AS e ON e.id = m.event_id AND m.nth = 1) AS l ON true
-     ORDER BY l.event_id, l.endpoint_id;
+    -- What it came to is the last row, and not repeated in each: that cost a fiftieth of all that a delivery does.
+    (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bigint[], NULL::bigint,
+            m.id, m.created_at, m.endpoint_id, m.revision, 1, 0, 0, NULL::text, m.shape, NULL::text, m.event_id, e.slot,
+            -- What the body could not say (infinity, BC) makes that body fail, and not the reading of all others.
+            CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END,
+            e.type, e.tenant, e.table_name, e.row_key, e.moved, e.data, e.previous, e.context, e.truncated, e.looped
+       FROM (SELECT m.id, m.created_at, m.endpoint_id, q.revision, m.shape, m.event_id,
+                    row_number() OVER (PARTITION BY m.event_id ORDER BY m.endpoint_id) AS nth
+               FROM made AS m JOIN rowhook.endpoint AS q ON q.id = m.endpoint_id
+              WHERE m.state = 'leased') AS m
+       LEFT JOIN chunk AS e ON e.id = m.event_id AND m.nth = 1
+      ORDER BY m.event_id, m.endpoint_id)
+    UNION ALL
+    SELECT NULL, r.events, k.parked, k.parked_for, r.size,
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      FROM read AS r CROSS JOIN parked AS k;
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) IS 'Dispatch the next chunk of at most so many events: what it came to, with each delivery that was leased; or why it was no look (refusal)';
+COMMENT ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) IS 'Dispatch the next chunk of at most so many events: each delivery that was leased, and at last what it came to; or why it was no look (refusal)';
 
 CREATE FUNCTION rowhook.loop_limit() RETURNS integer
     LANGUAGE sql STABLE
