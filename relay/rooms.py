@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from relay.config import Settings
 from relay.directory import Directory
 from relay.lanes import Lanes
-from relay.model import Claimed, Endpoint, Result, Room
+from relay.model import Claimed, Endpoint, ErrorClass, Result, Room
 from relay.pace import Pace
 
 
@@ -31,8 +31,11 @@ class Rooms:
         self._pace = Pace()
 
     def recorded(self, batch: Sequence[Result]) -> None:
-        since = min(result.outcome.started for result in batch)
-        self._pace.note((result.delivery.endpoint.id for result in batch), time.monotonic(), since)
+        """What hung says nothing of a pace."""
+        ended = [result for result in batch if result.outcome.error_class is not ErrorClass.TIMEOUT]
+        if ended:
+            since = min(result.outcome.started for result in ended)
+            self._pace.note((result.delivery.endpoint.id for result in ended), time.monotonic(), since)
 
     def room(self) -> Room:
         """What there is now."""

@@ -14,7 +14,7 @@ from relay.config import Settings, load
 from relay.directory import Defaults, Directory
 from relay.keyring import Keyring
 from relay.lanes import FEW, Lanes
-from relay.model import Claimed, Delivery, Endpoint, Result, Room, State
+from relay.model import Claimed, Delivery, Endpoint, ErrorClass, Result, Room, State
 from relay.pace import AHEAD, LEAST, MEMORY, Pace
 from relay.record import array, texts
 from relay.rooms import Rooms
@@ -155,6 +155,16 @@ def test_a_quick_endpoint_is_claimed_ahead_for_and_a_slow_one_is_not() -> None:
     assert 300 < room.left[1] <= 10 + 1000 / MEMORY * AHEAD, "of 1,000 in a moment: what comes in that time"
     assert room.left[2] == 19
     assert room.capacity > 300
+
+
+def test_what_hung_is_no_pace() -> None:
+    hangs = an_endpoint(1, max_in_flight=10)
+    here = Here(hangs, max_in_flight="40")
+    here.hear_from(hangs)
+    capacity = here.rooms.room().capacity
+    here.rooms.recorded([Result(a_delivery(1, hangs), an_outcome(error=ErrorClass.TIMEOUT), State.PENDING)] * 1000)
+    assert here.rooms.room().capacity == capacity
+    assert dict(here.rooms.room().left) == {}
 
 
 def test_bytes_bound_what_is_here_and_an_event_counts_once() -> None:
