@@ -12,10 +12,10 @@ import base64
 import binascii
 import hashlib
 import secrets as chance
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, Self
 
 from relay import __version__
 from relay.errors import UserMistake
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _USER_AGENT: Final = f"Rowhook/{__version__}"
 _JSON: Final = "application/json"
+
+
+P = ParamSpec("P")
 
 
 class Mac(NamedTuple):
@@ -153,7 +156,7 @@ def signed(
     delivery_id: str,
     attempt: int,
     body: bytes,
-    prefix: str,
+    prefix: str = "X-Rowhook",
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names and values of the headers of one request that are Rowhook's to say; ``secrets`` newest first, at least one."""
     hub = None
@@ -166,19 +169,15 @@ def signed(
     return _names(prefix, hub is not None), (*first, *last) if hub is None else (*first, hub_signature(hub, body), *last)
 
 
-def headers(
-    *,
-    secrets: Sequence[Signer],
-    webhook_id: str,
-    timestamp: int,
-    event_type: str,
-    delivery_id: str,
-    attempt: int,
-    body: bytes,
-    prefix: str = "X-Rowhook",
-) -> dict[str, str]:
-    """The same by their names."""
-    return dict(zip(*signed(secrets, webhook_id, timestamp, event_type, delivery_id, attempt, body, prefix), strict=True))
+def _by_name(make: Callable[P, tuple[tuple[str, ...], tuple[str, ...]]]) -> Callable[P, dict[str, str]]:
+    def headers(*given: P.args, **named: P.kwargs) -> dict[str, str]:
+        """What ``signed`` gives, by name."""
+        return dict(zip(*make(*given, **named), strict=True))
+
+    return headers
+
+
+headers = _by_name(signed)
 
 
 @lru_cache(8)

@@ -36,15 +36,4 @@ def test_a_head_is_the_first_lines_the_headers_and_the_length() -> None:
 def test_what_is_signed_is_the_same_as_lines_and_by_names() -> None:
     said = (Secret.parse("whsec_" + "A" * 32),), "evt_1", 1_700_000_000, "expense.created", "dlv_1", 3, b"{}", "X-Own"
     names, values = signed(*said)
-    secrets, webhook_id, timestamp, event_type, delivery_id, attempt, body, prefix = said
-    by_name = headers(
-        secrets=secrets,
-        webhook_id=webhook_id,
-        timestamp=timestamp,
-        event_type=event_type,
-        delivery_id=delivery_id,
-        attempt=attempt,
-        body=body,
-        prefix=prefix,
-    )
-    assert filled(template(names), values) == fields(by_name)
+    assert filled(template(names), values) == fields(headers(*said))
