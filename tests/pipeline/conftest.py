@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,15 @@ def attempts_of(connection: Connection, hook: Hook | None = None) -> list[tuple[
 def states(connection: Connection) -> dict[str, int]:
     """How many deliveries are in which state."""
     return dict(connection.execute("SELECT state, count(*) FROM rowhook.delivery GROUP BY state").fetchall())
+
+
+def becomes(connection: Connection, wanted: dict[str, int], timeout: float = 10.0, *, what: str = "") -> None:
+    """Wait until deliveries are in just these states; an error tells in which they were."""
+    deadline = time.monotonic() + timeout
+    while (found := states(connection)) != wanted:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {wanted} (last: {found}) {what}".rstrip())
+        time.sleep(0.01)
 
 
 def one(connection: Connection, statement: str, *parameters: Any) -> Any:

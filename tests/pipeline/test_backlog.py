@@ -9,7 +9,7 @@ import pytest
 from relay.tenure import Tenure
 from tests.conftest import Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, becomes, states
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
 
@@ -55,7 +55,7 @@ def test_an_event_behind_the_backlog_of_a_hanging_endpoint_is_delivered_soon(
             receiver.wait_for(1, path="/healthy", timeout=SOON)
     else:
         receiver.wait_for(1, path="/healthy", timeout=SOON)
-        eventually(lambda: states(conn) == {"leased": ROOM // 2, "pending": 5001 - ROOM // 2, "delivered": 1})
+        becomes(conn, {"leased": ROOM // 2, "pending": 5001 - ROOM // 2, "delivered": 1})
 
 
 def test_three_hanging_endpoints_leave_room_for_a_healthy_one(
@@ -82,5 +82,5 @@ def test_a_backlog_that_an_endpoint_could_not_take_flows_when_it_can(
     eventually(lambda: states(conn).get("pending", 0) > 1900, what="the rest is parked")
     gate.open()
     receiver.answer("/hook", 200)
-    eventually(lambda: states(conn) == {"delivered": 2000}, timeout=20)
+    becomes(conn, {"delivered": 2000}, timeout=20)
     assert len(receiver.requests) == 2000

@@ -13,7 +13,7 @@ from aiohttp import web
 from relay.circuit import FAILURES, STEPS
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook, the_endpoint
-from tests.pipeline.conftest import AddHook, Gate, Hook, attempts_of, one, states
+from tests.pipeline.conftest import AddHook, Gate, Hook, attempts_of, becomes, one, states
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
 
@@ -90,7 +90,7 @@ def test_a_receiver_that_is_down_is_probed_and_ramped_up_to_when_it_is_back(
     assert one(conn, "SELECT circuit FROM rowhook.endpoint_health") == "open"
 
     patient.down = False
-    eventually(lambda: states(conn) == {"delivered": 400}, timeout=20)
+    becomes(conn, {"delivered": 400}, timeout=20)
     first_well = next(n for n, (_, answered) in enumerate(patient.at_once) if answered) if patient.at_once[0][1] else 0
     assert all(open <= answered + 1 for open, answered in patient.at_once[first_well:40]), patient.at_once[:40]
     eventually(lambda: circuit(conn, hook) == "closed")
@@ -120,7 +120,7 @@ def test_a_lone_delivery_is_tried_again_by_its_own_schedule(
     hook = add_hook(receiver.url(), retry_schedule=["10ms"] * (FAILURES - 2))
     relays(circuit_after="1ms")
     emit(conn)
-    eventually(lambda: states(conn) == {"dead": 1})
+    becomes(conn, {"dead": 1})
     assert len(attempts_of(conn)) == FAILURES - 1
     assert circuit(conn, hook) == "closed"
 
@@ -142,7 +142,7 @@ def test_what_goes_wrong_in_here_opens_no_circuit(
     conn.execute("DELETE FROM rowhook.secret")
     relays(circuit_after="1ms")
     conn.execute(MANY, [FAILURES * 3])
-    eventually(lambda: states(conn) == {"dead": FAILURES * 3})
+    becomes(conn, {"dead": FAILURES * 3})
     assert {error for _, _, error in attempts_of(conn)} == {"internal"}
     assert circuit(conn, hook) == "closed"
 
@@ -156,11 +156,11 @@ def test_an_endpoint_that_is_only_probed_is_disabled_in_the_end(
     conn.execute(MANY, [200])
     eventually(lambda: circuit(conn, hook) == "open")
     eventually(lambda: the_endpoint(conn, hook)["state"] == "disabled", timeout=20)
-    eventually(lambda: states(conn) == {"pending": 200})
+    becomes(conn, {"pending": 200})
     patient.down = False
     resumed = rowhook(dsn, "endpoint", "resume", hook.public_id)
     assert (resumed["circuit"], resumed["failing_since"]) == ("closed", None)
-    eventually(lambda: states(conn) == {"delivered": 200}, timeout=20)
+    becomes(conn, {"delivered": 200}, timeout=20)
 
 
 @pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])

@@ -12,7 +12,7 @@ from relay.dispatch import Dispatcher
 from relay.model import Room
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook
-from tests.pipeline.conftest import AddHook, Hook, MutateFunction, amounts, attempts_of, one, run_text, spend, states
+from tests.pipeline.conftest import AddHook, Hook, MutateFunction, amounts, attempts_of, becomes, one, run_text, spend
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Received, Receiver
 
@@ -41,7 +41,7 @@ def test_an_endpoint_gets_what_its_filter_says_and_others_get_all(
     receiver.wait_for(200, path="/all")
     conn.execute("UPDATE expenses SET amount = amount + CASE WHEN amount > 1000 THEN 1 ELSE -1 END")
     receiver.wait_for(400, path="/all")
-    eventually(lambda: states(conn) == {"delivered": 400 + 198 + 99})
+    becomes(conn, {"delivered": 400 + 198 + 99})
     assert amounts(r for r in receiver.requests if r.path == "/large") == amounts(
         r for r in receiver.requests if r.path == "/all" and json.loads(r.body)["data"]["amount"] > 1000
     )
@@ -66,7 +66,7 @@ def test_an_event_on_which_a_filter_fails_is_a_dead_letter_of_that_endpoint_alon
     add_hook(receiver.url("/all"))
     relay = relays()
     receiver.wait_for(401, path="/all", timeout=30)
-    eventually(lambda: states(conn) == {"delivered": 801, "dead": 1}, 30)
+    becomes(conn, {"delivered": 801, "dead": 1}, 30)
     assert numbers(receiver.requests, "/filtered") == list(range(1, 401))
     (dead,) = run_text(conn, "SELECT * FROM rowhook.dead_letters")
     assert (dead["endpoint_id"], dead["attempts"], dead["error_class"]) == (hook.public_id, 1, "internal")
@@ -88,7 +88,7 @@ def test_a_filter_and_a_tenant_are_both_asked(relays: Relays, receiver: Receiver
             emit(conn, data, tenant=tenant)
     emit(conn, NUL, tenant="8")
     receiver.wait_for(5, path="/all")
-    eventually(lambda: states(conn) == {"delivered": 6})
+    becomes(conn, {"delivered": 6})
     assert numbers(receiver.requests, "/mine") == [2]
 
 

@@ -30,7 +30,7 @@ from relay.send import Transport, transport
 from tests.cluster import free_port
 from tests.conftest import Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, attempts_of, becomes, one, run_text, states
 from tests.pipeline.raw_server import RawConnection, RawServer
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.pipeline.transports import TRANSPORTS, post, said
@@ -445,7 +445,7 @@ def test_a_denied_delivery_is_dead_at_once_with_the_reason(
     good = add_hook(receiver.url("/good"))
     relays(transport=kind, **SETTINGS)
     emit(conn)
-    eventually(lambda: states(conn) == {"delivered": 1, "dead": 3})
+    becomes(conn, {"delivered": 1, "dead": 3})
     assert attempts_of(conn, good) == [(1, 200, None)]
     for hook in (literal, mixed, public):
         assert attempts_of(conn, hook) == [(1, None, "blocked")]
@@ -470,7 +470,7 @@ def test_rebinding_end_to_end(
         hook = add_hook(f"http://rebinding.example:{trap.port}/")
         relays(transport=kind, **SETTINGS)
         emit(conn)
-        eventually(lambda: states(conn) == {"delivered": 1})
+        becomes(conn, {"delivered": 1})
         names.answers["rebinding.example"] = [[ALLOWED], [DENIED]]  # within one request
         emit(conn)
         eventually(lambda: one(conn, "SELECT count(*) FROM rowhook.delivery WHERE state IN ('delivered', 'dead')") == 2)
@@ -489,6 +489,6 @@ def test_the_relays_own_database_gets_no_request(
     hook = add_hook(f"http://127.0.0.1:{conn.info.port}/")
     relays(transport=kind)
     emit(conn)
-    eventually(lambda: states(conn) == {"dead": 1})
+    becomes(conn, {"dead": 1})
     assert attempts_of(conn, hook) == [(1, None, "blocked")]
     assert "own database (DATABASE_URL)" in one(conn, "SELECT error FROM rowhook.attempt")

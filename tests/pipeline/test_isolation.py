@@ -16,7 +16,7 @@ from relay.model import Claimed, Room
 from relay.tenure import TURN
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook
-from tests.pipeline.conftest import AddHook, Gate, add_user, amounts, hang, one, spend, states
+from tests.pipeline.conftest import AddHook, Gate, add_user, amounts, becomes, hang, one, spend
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
 
@@ -96,7 +96,7 @@ def test_a_tenants_endpoint_gets_only_its_tenants_events(
     spend(conn, other, [3])
     emit(conn)  # of no tenant
     receiver.wait_for(4, path="/operator")
-    eventually(lambda: states(conn) == {"delivered": 7})
+    becomes(conn, {"delivered": 7})
     assert amounts(receiver.wait_for(2, path="/one")) == {1: 1, 2: 1}
     assert amounts(receiver.wait_for(1, path="/other")) == {3: 1}
 
@@ -128,7 +128,7 @@ def test_what_a_paused_endpoint_misses_flows_when_it_is_resumed(
     relays()
     rowhook(dsn, "endpoint", "pause", hook.public_id)
     spend(conn, user_id, range(5))
-    eventually(lambda: states(conn) == {"pending": 5})
+    becomes(conn, {"pending": 5})
     assert not receiver.requests
     rowhook(dsn, "endpoint", "resume", hook.public_id)
     assert amounts(receiver.wait_for(5)) == dict.fromkeys(range(5), 1)
@@ -141,11 +141,11 @@ def test_what_a_paused_endpoint_misses_can_be_discarded(
     relays()
     rowhook(dsn, "endpoint", "pause", hook.public_id)
     spend(conn, user_id, range(5))
-    eventually(lambda: states(conn) == {"pending": 5})
+    becomes(conn, {"pending": 5})
     rowhook(dsn, "endpoint", "resume", hook.public_id, "--discard")
     spend(conn, user_id, [9])
     assert amounts(receiver.wait_for(1)) == {9: 1}
-    eventually(lambda: states(conn) == {"cancelled": 5, "delivered": 1})
+    becomes(conn, {"cancelled": 5, "delivered": 1})
 
 
 def test_a_retry_uses_the_url_as_it_was_edited(
@@ -189,7 +189,7 @@ def test_one_event_to_many_endpoints(relays: Relays, receiver: Receiver, add_hoo
     emit(conn)
     arrived = receiver.wait_for(600, timeout=40)
     assert len({r.path for r in arrived}) == 600
-    eventually(lambda: states(conn) == {"delivered": 600}, 20)
+    becomes(conn, {"delivered": 600}, 20)
     assert one(conn, "SELECT count(*) FROM rowhook.attempt") == 600
 
 
@@ -220,4 +220,4 @@ def test_a_retry_of_an_endpoint_removed_meanwhile_is_cancelled(
     receiver.wait_for(1)
     rowhook(dsn, "endpoint", "remove", hook.public_id)
     gate.open()
-    eventually(lambda: states(conn) == {"cancelled": 1})
+    becomes(conn, {"cancelled": 1})

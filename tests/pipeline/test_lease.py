@@ -34,6 +34,7 @@ from tests.pipeline.conftest import (
     amounts,
     asleep,
     attempts_of,
+    becomes,
     one,
     run,
     run_text,
@@ -114,13 +115,13 @@ def test_a_frozen_relay_is_taken_over_and_when_it_thaws_sends_nothing_more_under
     eventually(lambda: asleep(conn))
     spend(conn, user_id, [1, 2])
     receiver.wait_for(1)
-    eventually(lambda: states(conn) == {"leased": 2})
+    becomes(conn, {"leased": 2})
     old = frozen.instance(conn)
     frozen.freeze()
     relays()
     requests = receiver.wait_for(3, timeout=FROZEN_AFTER + 6)
     assert sorted(amounts(requests).elements()) == [1, 1, 2]
-    eventually(lambda: states(conn) == {"delivered": 2})
+    becomes(conn, {"delivered": 2})
     assert attempts_of(conn) == [(1, None, "lost"), (2, 200, None), (1, None, "lost"), (2, 200, None)]
 
     frozen.thaw()
@@ -130,7 +131,7 @@ def test_a_frozen_relay_is_taken_over_and_when_it_thaws_sends_nothing_more_under
     assert new != old
     assert sorted(attempts_of(conn), key=str) == [(1, 200, None), (1, None, "lost"), (2, 200, None), (2, 200, None)]
     spend(conn, user_id, [3])
-    eventually(lambda: states(conn) == {"delivered": 3})
+    becomes(conn, {"delivered": 3})
     assert len(receiver.requests) == 4, "nothing was sent under the old id"
     assert one(conn, "SELECT count(*) FROM rowhook.instance WHERE state = 'live'") == 2
 
@@ -159,11 +160,11 @@ def test_a_relay_frozen_inside_the_cursors_transaction_does_not_stop_dispatch(
     eventually(lambda: one(conn, waiting.replace("%%", "%")) == 1)
     frozen.freeze()
     blocker.rollback()
-    eventually(lambda: states(conn) == {"leased": 1}, timeout=4, what="the look has committed")
+    becomes(conn, {"leased": 1}, timeout=4, what="the look has committed")
     conn.execute("SELECT FROM rowhook.cursor FOR UPDATE NOWAIT")
     receiver.wait_for(1, timeout=FROZEN_AFTER + 6)
     frozen.thaw()
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     assert len(receiver.requests) == 1
 
 
@@ -184,7 +185,7 @@ def test_a_relay_without_peers_that_was_frozen_goes_on_by_itself(
     stale = "SELECT beat_at < clock_timestamp() - interval '7 seconds' FROM rowhook.instance WHERE id = %s"
     eventually(lambda: one(conn, stale, old), timeout=10)
     relay.thaw()
-    eventually(lambda: states(conn) == {"delivered": 10})
+    becomes(conn, {"delivered": 10})
     assert sorted(amounts(receiver.requests).elements()) == list(range(10))
     assert relay.instance(conn) != old
 

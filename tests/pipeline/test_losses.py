@@ -14,7 +14,7 @@ from relay.model import ROLE_KEY
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, becomes, one, run_text
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -48,7 +48,7 @@ def test_a_relay_whose_session_is_ended_goes_on_in_its_process(
     relay = relays()
     emit(conn, type="a.first")
     receiver.wait_for(1, path="/hook")
-    eventually(lambda: states(conn) == {"delivered": 1}, what="the recorder has a session")
+    becomes(conn, {"delivered": 1}, what="the recorder has a session")
     emit(conn, type="slow.one")
     receiver.wait_for(1, path="/slow")
     eventually(lambda: asleep(conn))
@@ -57,7 +57,7 @@ def test_a_relay_whose_session_is_ended_goes_on_in_its_process(
     emit(conn, type="a.second")
     receiver.wait_for(2, path="/hook", timeout=BACK_WITHIN)
     gate.open()
-    eventually(lambda: states(conn) == {"delivered": 3})
+    becomes(conn, {"delivered": 3})
     assert relay.running
     requests = receiver.requests
     assert len([r for r in requests if r.path == "/hook"]) == 2, "what was not out is sent once"
@@ -76,7 +76,7 @@ def test_a_session_that_held_nothing_is_made_again_and_no_lease_is_lost(
     add_hook(receiver.url("/hook"), ["a.*"])
     relays(), relays()
     emit(conn, type="a.first")
-    eventually(lambda: states(conn) == {"delivered": 1}, what="a recorder has a session")
+    becomes(conn, {"delivered": 1}, what="a recorder has a session")
     emit(conn, type="slow.one")
     receiver.wait_for(1, path="/slow")
     eventually(lambda: one(conn, LIVE) == 2 and asleep(conn))
@@ -88,7 +88,7 @@ def test_a_session_that_held_nothing_is_made_again_and_no_lease_is_lost(
     moment = one(conn, "SELECT max(occurred_at) - interval '1 s' FROM rowhook.event")
     eventually(lambda: one(conn, since, f"rowhook {purpose}%", moment) >= ended, timeout=20, what="they are made again")
     gate.open()
-    eventually(lambda: states(conn) == {"delivered": 3})
+    becomes(conn, {"delivered": 3})
     assert one(conn, LIVE) == one(conn, "SELECT count(*) FROM rowhook.instance") == 2
     assert attempts_of(conn) == [(1, 200, None)] * 3
 
@@ -111,7 +111,7 @@ def test_a_dispatcher_that_sleeps_and_loses_its_session_keeps_its_lease(
     emit(conn, type="a.first")
     receiver.wait_for(1, path="/hook", timeout=BACK_WITHIN)
     gate.open()
-    eventually(lambda: states(conn) == {"delivered": 2})
+    becomes(conn, {"delivered": 2})
     assert one(conn, LIVE) == one(conn, "SELECT count(*) FROM rowhook.instance") == 1
     assert attempts_of(conn) == [(1, 200, None)] * 2
 
@@ -130,7 +130,7 @@ def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     add_hook(receiver.url(), connection=before, timeout="30s")
     relay = relays(dsn)
     emit(before)
-    eventually(lambda: states(before) == {"delivered": 1}, what="it has answered once, and is trusted with many at once")
+    becomes(before, {"delivered": 1}, what="it has answered once, and is trusted with many at once")
     receiver.answer("/hook", gate.answer)
     before.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 10)")
     receiver.wait_for(11)
@@ -144,7 +144,7 @@ def test_a_restart_of_postgres_is_survived_and_results_that_waited_are_recorded(
     after = connect(dsn=dsn)
     emit(after)
     receiver.wait_for(12, timeout=BACK_WITHIN + 5)
-    eventually(lambda: states(after) == {"delivered": 12})
+    becomes(after, {"delivered": 12})
     assert relay.running
     assert len(receiver.requests) == 12
     assert attempts_of(after) == [(1, 200, None)] * 12
@@ -167,7 +167,7 @@ def test_events_keep_coming_while_sessions_are_ended_at_random(
         conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 20)")
         total += 20
         conn.execute(eldest.replace("%'", "%%'"), [n % 5])
-    eventually(lambda: states(conn) == {"delivered": total}, timeout=30)
+    becomes(conn, {"delivered": total}, timeout=30)
     assert relay.running
     sent = {(r.headers["X-Rowhook-Delivery"], int(r.headers["X-Rowhook-Attempt"])) for r in receiver.requests}
     rows = run_text(conn, "SELECT delivery_id, attempt FROM rowhook.delivery_history")
@@ -186,7 +186,7 @@ def test_a_relay_told_to_stop_while_postgres_is_away_ends_within_bounds(
         process = processes(dsn).start()
         emit(connection)
         receiver.wait_for(1)
-        eventually(lambda: states(connection) == {"delivered": 1})
+        becomes(connection, {"delivered": 1})
     cluster.stop()
     os.kill(process.pid, 15)
     assert process.wait(timeout=20) == 0

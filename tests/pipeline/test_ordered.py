@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import make_due, rowhook
-from tests.pipeline.conftest import AddHook, Gate, Hook, asleep, one, run, run_text, statement, states
+from tests.pipeline.conftest import AddHook, Gate, Hook, asleep, becomes, one, run, run_text, statement, states
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Received, Receiver
 
@@ -70,7 +70,7 @@ def test_each_key_arrives_in_order_whatever_fails_and_whoever_dies(
             receiver.wait_for(60)
             killed.kill()
             processes().spawn()
-    eventually(lambda: states(conn) == {"delivered": 60 * 7}, timeout=60)
+    becomes(conn, {"delivered": 60 * 7}, timeout=60)
     came: dict[int, list[int]] = defaultdict(list)
     for request in receiver.requests:
         data = json.loads(request.body)["data"]
@@ -93,10 +93,10 @@ def test_the_next_of_a_key_is_sent_as_soon_as_the_one_before_has_ended_and_other
         say(conn, "slow", n)
         say(conn, "quick", n)
         say(conn, None, n)
-    eventually(lambda: states(conn) == {"delivered": 40, "leased": 1, "pending": 19})
+    becomes(conn, {"delivered": 40, "leased": 1, "pending": 19})
     assert said(receiver.requests)["slow"] == [1]
     gate.open()
-    eventually(lambda: states(conn) == {"delivered": 60})
+    becomes(conn, {"delivered": 60})
     came = said(receiver.requests)
     assert came["slow"] == came["quick"] == list(range(1, 21))
     waited = (
@@ -118,7 +118,7 @@ def test_a_delivery_that_dies_lets_the_next_one_go(
     relays()
     for n in (1, 2, 3):
         say(conn, "k", n)
-    eventually(lambda: states(conn) == {"dead": 1, "delivered": 2})
+    becomes(conn, {"dead": 1, "delivered": 2})
     assert [json.loads(r.body)["data"]["n"] for r in receiver.requests] == [1, 1, 1, 1, 2, 3]
 
 
@@ -146,11 +146,11 @@ def stuck(relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connectio
 
 def test_a_key_that_is_stuck_can_be_skipped_one_by_one(stuck: Hook, receiver: Receiver, conn: Connection, dsn: str) -> None:
     assert rowhook(dsn, "endpoint", "skip", stuck.public_id, "--key", "k")["cancelled"] == 1
-    eventually(lambda: states(conn) == {"cancelled": 1, "pending": 2, "delivered": 1})
+    becomes(conn, {"cancelled": 1, "pending": 2, "delivered": 1})
     eventually(lambda: said(receiver.requests)["k"] == [1, 2])
     eventually(lambda: one(conn, "SELECT sum(failures) FROM rowhook.delivery") == 2)
     assert rowhook(dsn, "endpoint", "skip", stuck.public_id, "--key", "k")["cancelled"] == 1
-    eventually(lambda: states(conn) == {"cancelled": 2, "delivered": 2})
+    becomes(conn, {"cancelled": 2, "delivered": 2})
     assert said(receiver.requests)["k"] == [1, 2, 3]
 
 
@@ -176,7 +176,7 @@ def test_one_that_is_out_when_it_is_skipped_has_its_last_try(
     told = rowhook(dsn, "endpoint", "skip", ordered.public_id, "--key", "k")
     assert (told["cancelled"], told["out"]) == (0, 1)
     gate.open()
-    eventually(lambda: states(conn) == {"cancelled": 1, "delivered": 1})
+    becomes(conn, {"cancelled": 1, "delivered": 1})
     assert [json.loads(r.body)["data"]["n"] for r in receiver.requests] == [1, 2]
 
 
@@ -195,10 +195,10 @@ def test_made_ordered_it_orders_what_is_open_already_and_unordered_it_lets_all_g
     say(conn, "k", 2)
     say(conn, "other", 3)
     eventually(lambda: len(receiver.requests) == 2)
-    eventually(lambda: states(conn) == {"pending": 3})
+    becomes(conn, {"pending": 3})
     make_due(conn, hook)
     eventually(lambda: said(receiver.requests) == {"k": [1], "other": [3]} and len(receiver.requests) == 4)
-    eventually(lambda: states(conn) == {"pending": 3})
+    becomes(conn, {"pending": 3})
     assert not rowhook(dsn, "endpoint", "edit", hook.public_id, "--unordered")["ordered"]
     eventually(lambda: said(receiver.requests)["k"] == [1, 2])
 
@@ -304,9 +304,9 @@ def test_dispatch_leases_nothing_that_has_a_key(
     eventually(lambda: one(conn, "SELECT sum(failures) FROM rowhook.delivery") == 1)
     say(conn, "k", 2)
     say(conn, None, 9)  # of no key: not held up
-    eventually(lambda: states(conn) == {"pending": 2, "delivered": 1})
+    becomes(conn, {"pending": 2, "delivered": 1})
     first, second, keyless = one(conn, "SELECT array_agg(order_key ORDER BY id) FROM rowhook.delivery")
     assert (first, second, keyless[0]) == (":k", ":k", "#")
     make_due(conn, ordered)
-    eventually(lambda: states(conn) == {"delivered": 3})
+    becomes(conn, {"delivered": 3})
     assert said(receiver.requests)["k"] == [1, 2]

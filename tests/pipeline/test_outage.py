@@ -11,7 +11,7 @@ from relay.migrations import migrate
 from tests.cluster import Cluster, as_user, reachable_folder
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, becomes, one, states
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
 
@@ -53,7 +53,7 @@ def test_while_postgres_is_away_results_wait_within_bounds_and_nothing_new_is_se
     assert len(running.relay._flight.unsent) + out <= AT_MOST
     cluster.launch()
     after = connect(dsn=dsn)
-    eventually(lambda: states(after) == {"delivered": 200}, timeout=20)
+    becomes(after, {"delivered": 200}, timeout=20)
     assert len(receiver.requests) == 200, "none was repeated"
     assert attempts_of(after) == [(1, 200, None)] * 200
     eventually(  # others see a commit a moment before the relay hears of it
@@ -85,7 +85,7 @@ def test_a_failover_to_a_standby(
         eventually(lambda: asleep(before))
         emit(before)
         receiver.wait_for(1)
-        eventually(lambda: states(before) == {"leased": 1})
+        becomes(before, {"leased": 1})
         there = connect(dsn=standby.dsn())
         written = one(before, "SELECT pg_current_wal_flush_lsn()::text")
         eventually(lambda: one(there, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written), what="the standby has it all")
@@ -96,7 +96,7 @@ def test_a_failover_to_a_standby(
         )
         assert one(there, "SELECT pg_promote()")
         emit(there)
-        eventually(lambda: states(there) == {"delivered": 2}, timeout=20)
+        becomes(there, {"delivered": 2}, timeout=20)
         assert running.running
         assert len(receiver.requests) == 2 and attempts_of(there) == [(1, 200, None)] * 2
         running.stop()

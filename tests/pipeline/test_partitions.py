@@ -20,7 +20,7 @@ from relay.migrations import migrate
 from tests.cluster import Cluster, postgres_under_test
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, becomes, one, run_text
 from tests.pipeline.namespaces import NETWORK, DistantRelay, Namespace, available
 from tests.pipeline.proxy import Proxy
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
@@ -116,9 +116,11 @@ def test_a_relay_cut_off_from_postgres_is_taken_over_and_sends_nothing_more_thou
     hook = add_hook(line.url, max_in_flight=2, timeout="60s")
     cut_off = line.relay().start()
     eventually(lambda: asleep(conn))
-    conn.execute("SELECT rowhook.emit('a.b', to_json(n)) FROM generate_series(1, 6) AS n")
+    conn.execute("SELECT rowhook.emit('a.b', to_json(n)) FROM generate_series(1, 4) AS n")
+    becomes(conn, {"leased": 4})
+    conn.execute("SELECT rowhook.emit('a.b', to_json(n)) FROM generate_series(5, 6) AS n")
     line.receiver.wait_for(2)
-    eventually(lambda: states(conn) == {"leased": 4, "pending": 2})
+    becomes(conn, {"leased": 4, "pending": 2})
     old = cut_off.instance(conn)
     cut_at = one(conn, "SELECT clock_timestamp()")
     line.cut_database()
@@ -127,7 +129,7 @@ def test_a_relay_cut_off_from_postgres_is_taken_over_and_sends_nothing_more_thou
     noticed = eventually(lambda: one(conn, ended, old), timeout=20, what="B finds A dead") - cut_at
     assert noticed < NOTICED_WITHIN
     gate.open()
-    eventually(lambda: states(conn) == {"delivered": 6})
+    becomes(conn, {"delivered": 6})
     requests = line.receiver.requests
     assert len({r.headers["webhook-id"] for r in requests}) == 6
     assert first_tries(requests) == 2 + 2, (
@@ -146,7 +148,7 @@ def test_a_relay_cut_off_from_postgres_is_taken_over_and_sends_nothing_more_thou
         what="late answers fill the lost attempts of the two that were out",
     )
     emit(conn)
-    eventually(lambda: states(conn) == {"delivered": 7})
+    becomes(conn, {"delivered": 7})
     assert len(line.receiver.requests) == 9
     assert attempts_of(conn, hook)[-1] == (1, 200, None)
 
@@ -168,7 +170,7 @@ def test_a_relay_without_peers_that_was_cut_off_goes_on_when_it_is_back(line: Li
     conn.execute("SELECT rowhook.emit('a.b', to_json(n)) FROM generate_series(9, 12) AS n")
     gate.open()
     line.heal_database()
-    eventually(lambda: states(conn) == {"delivered": 12}, timeout=20)
+    becomes(conn, {"delivered": 12}, timeout=20)
     requests = line.receiver.requests
     assert len({r.headers["webhook-id"] for r in requests}) == 12
     assert len(requests) == 12, "answers that came meanwhile were kept and count"
@@ -185,7 +187,7 @@ def test_a_relay_cut_off_from_its_receivers_alone_keeps_its_lease_and_tries_agai
     relay = line.relay().start()
     eventually(lambda: asleep(conn))
     emit(conn)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     instance = relay.instance(conn)
     line.cut_receiver()
     emit(conn)
@@ -193,6 +195,6 @@ def test_a_relay_cut_off_from_its_receivers_alone_keeps_its_lease_and_tries_agai
     eventually(lambda: one(conn, failed) >= 2)
     assert relay.instance(conn) == instance
     line.heal_receiver()
-    eventually(lambda: states(conn) == {"delivered": 2})
+    becomes(conn, {"delivered": 2})
     numbers = run_text(conn, "SELECT number FROM rowhook.attempt ORDER BY delivery_id, number")
     assert [row["number"] for row in numbers][1:] == list(range(1, len(numbers))), "numbered without a gap"

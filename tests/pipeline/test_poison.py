@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, attempts_of, run_text, states
+from tests.pipeline.conftest import AddHook, attempts_of, becomes, run_text, states
 from tests.pipeline.raw_server import RawConnection, RawServer
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
@@ -32,7 +32,7 @@ def test_a_secret_that_cannot_sign_fails_its_own_deliveries_only(
     for n in range(1, 4):
         emit(conn)
         receiver.wait_for(n, path="/good")
-    eventually(lambda: states(conn) == {"delivered": 3, "dead": 3})
+    becomes(conn, {"delivered": 3, "dead": 3})
     assert attempts_of(conn, bad) == [(1, None, "internal")] * 3
     assert attempts_of(conn, good) == [(1, 200, None)] * 3
     assert relay.running
@@ -50,7 +50,7 @@ def test_an_endpoint_without_any_secret_fails_its_own_deliveries_only(
     relays()
     emit(conn)
     receiver.wait_for(1, path="/good")
-    eventually(lambda: states(conn) == {"delivered": 1, "dead": 1})
+    becomes(conn, {"delivered": 1, "dead": 1})
     (attempt,) = run_text(conn, "SELECT error_class, error FROM rowhook.attempt WHERE error_class IS NOT NULL")
     assert attempt["error_class"] == "internal" and "secret" in attempt["error"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, attempts_of, becomes, one, run_text
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -53,7 +53,7 @@ def test_an_event_that_cannot_be_said_marks_its_own_delivery(
     by_hand(conn, **UNSAYABLE[what])
     emit(conn)
     receiver.wait_for(2)
-    eventually(lambda: states(conn) == {"delivered": 2, "dead": 1})
+    becomes(conn, {"delivered": 2, "dead": 1})
     assert sorted(attempts_of(conn, hook), key=str) == [(1, 200, None), (1, 200, None), (1, None, "internal")]
     assert one(conn, "SELECT error FROM rowhook.attempt WHERE error_class = 'internal'")
     assert running.running and len(receiver.requests) == 2
@@ -72,10 +72,10 @@ def test_it_marks_its_own_delivery_also_where_it_was_parked(
         by_hand(conn, **columns)
     emit(conn)
     total = len(UNSAYABLE) + 2
-    eventually(lambda: states(conn) == {"pending": total})
+    becomes(conn, {"pending": total})
     conn.execute("UPDATE rowhook.endpoint SET state = 'active' WHERE id = %s", [hook.id])
     conn.execute("SELECT pg_notify('rowhook_work', '')")
-    eventually(lambda: states(conn) == {"delivered": 2, "dead": total - 2})
+    becomes(conn, {"delivered": 2, "dead": total - 2})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_rows_of_50_megabytes_go_out_one_at_a_time_and_small_ones_beside_them(
         conn.execute("INSERT INTO expenses (user_id, amount, notes) VALUES (%s, %s, repeat('x', %s))", [user_id, n, large])
         emit(conn, type="small.one")
     receiver.wait_for(3, path="/small", timeout=30)
-    eventually(lambda: states(conn) == {"delivered": 9}, timeout=30)
+    becomes(conn, {"delivered": 9}, timeout=30)
     bodies = [len(r.body) for r in receiver.requests if r.path == "/hook" and len(r.body) > 1000]
     assert len(bodies) == 3 and min(bodies) > large
     grown = resource_peak(running.pid) - before

@@ -22,7 +22,7 @@ from aiohttp import web
 from relay.lanes import FEW
 from tests.cluster import free_port
 from tests.conftest import Connection
-from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, becomes, one, run_text, states
 from tests.pipeline.relays import eventually
 from tests.pipeline.supervised import Supervised, gone
 from tests.receiver import Receiver
@@ -84,7 +84,7 @@ def test_both_deliver_and_nothing_is_sent_twice(
     assert sorted(live) == supervised.names
     eventually(lambda: one(conn, KNOW_EACH_OTHER), what="each knows that it is not alone")
     emit(conn, 500)
-    eventually(lambda: states(conn) == {"delivered": 500}, 30)
+    becomes(conn, {"delivered": 500}, 30)
     assert attempts_of(conn) == [(1, 200, None)] * 500
     assert len(receiver.requests) == 500
     by = {row["instance_id"] for row in run_text(conn, "SELECT DISTINCT instance_id FROM rowhook.attempt")}
@@ -109,7 +109,7 @@ def test_one_that_is_killed_is_started_again_and_the_other_goes_on(
     first, second = supervised.names
     eventually(lambda: supervised.live(conn).get(first, before[first]) != before[first], 20, what="a new instance")
     gate.open()
-    eventually(lambda: states(conn) == {"delivered": 200}, 30)
+    becomes(conn, {"delivered": 200}, 30)
     assert supervised.live(conn)[second] == before[second]
     assert child(supervised, 2) == spared
     outcomes = {(code, error) for _, code, error in attempts_of(conn)}
@@ -252,7 +252,7 @@ def test_one_address_answers_for_all_and_names_those_that_are_down(
     eventually(lambda: asked(url)[0] == 200)
     hook = add_hook(url)
     emit(conn, 4)
-    eventually(lambda: states(conn) == {"dead": 4})
+    becomes(conn, {"dead": 4})
     assert {error for _, _, error in attempts_of(conn, hook)} == {"blocked"}
     supervised.signal(signal.SIGTERM)
     assert supervised.wait() == 0

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, rowhook, the_delivery, the_endpoint
-from tests.pipeline.conftest import AddHook, Hook, MutateQuery, one, states
+from tests.pipeline.conftest import AddHook, Hook, MutateQuery, becomes, one
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -38,7 +38,7 @@ def test_a_rate_holds_over_two_relays_and_is_used(
     relays = [processes().start(), processes().start()]
     conn.execute(MANY, [80])
     receiver.wait_for(80, path="/limited", timeout=60)
-    eventually(lambda: states(conn) == {"delivered": 80})
+    becomes(conn, {"delivered": 80})
     times = claimed(conn, hook)
     assert len(times) == 80
     assert most_within(times, 1.0) <= 20 + 5 + 1
@@ -87,7 +87,7 @@ def test_a_lone_event_of_an_idle_limited_endpoint_goes_at_once(
         emit(conn)
         if n == 1:
             receiver.wait_for(1)
-    eventually(lambda: states(conn) == {"delivered": 1, "pending": 1})
+    becomes(conn, {"delivered": 1, "pending": 1})
     wait = "SELECT extract(epoch FROM next_at - clock_timestamp())::float8 FROM rowhook.rate_clock WHERE endpoint_id = %s"
     assert 0 < one(conn, wait, hook.id) <= 30, "the other when the next minute's half is over"
     conn.execute("UPDATE rowhook.rate_clock SET next_at = clock_timestamp()")
@@ -120,7 +120,7 @@ def test_an_open_circuit_and_a_rate_are_both_obeyed(
     conn.execute(MANY, [40])
     eventually(lambda: the_endpoint(conn, hook)["circuit"] == "open", 30)
     receiver.answer("/hook", 200)
-    eventually(lambda: states(conn) == {"delivered": 40}, 60)
+    becomes(conn, {"delivered": 40}, 60)
     assert most_within(claimed(conn, hook), 1.0) <= 20 + 5 + 1
 
 
@@ -132,4 +132,4 @@ def test_a_rate_taken_back_lets_all_go(relays: Relays, receiver: Receiver, add_h
     assert rowhook(dsn, "endpoint", "show", hook.public_id)["rate"] == "1/h"
     rowhook(dsn, "endpoint", "edit", hook.public_id, "--rate", "")
     receiver.wait_for(300, timeout=30)
-    eventually(lambda: states(conn) == {"delivered": 300})
+    becomes(conn, {"delivered": 300})

@@ -19,7 +19,7 @@ import relay.database
 from tests.cluster import Cluster, reachable_folder
 from tests.conftest import Connect, Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, one, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, becomes, one
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -63,7 +63,7 @@ def test_too_many_connections_later_and_again(
     running = relays(sender)
     emit(conn)
     receiver.wait_for(1)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     conn.execute("ALTER ROLE sender CONNECTION LIMIT 0")
     end_sessions(conn)
     conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 5)")
@@ -71,7 +71,7 @@ def test_too_many_connections_later_and_again(
     conn.execute("ALTER ROLE sender CONNECTION LIMIT 3")
     eventually(lambda: one(conn, f"SELECT count(*) FROM pg_stat_activity WHERE {OF_RELAYS}") >= 2)
     conn.execute("ALTER ROLE sender CONNECTION LIMIT -1")
-    eventually(lambda: states(conn) == {"delivered": 6})
+    becomes(conn, {"delivered": 6})
     assert running.running and each_once(receiver, 6)
 
 
@@ -86,7 +86,7 @@ def test_too_many_connections_at_the_start(
     eventually(lambda: one(conn, seen) == 1, timeout=20, what="it has one session, and gets no other")
     conn.execute("ALTER ROLE sender CONNECTION LIMIT -1")
     receiver.wait_for(1)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     assert starting.running
 
 
@@ -111,7 +111,7 @@ def test_a_server_that_turns_read_only_as_a_failovers_old_primary(
     eventually(lambda: running.relay._recorder._waiting, what="results wait")
     assert len(receiver.requests) == 2, "nothing is sent that can't be recorded"
     conn.execute(f"ALTER DATABASE {conn.info.dbname} RESET default_transaction_read_only")
-    eventually(lambda: states(conn) == {"delivered": 8})
+    becomes(conn, {"delivered": 8})
     assert running.running and each_once(receiver, 8)
 
 
@@ -160,7 +160,7 @@ def test_a_full_disk(
             gate.open()
             eventually(lambda: gave_up(caplog, "No space left on device"))
             connection.execute("DROP TABLE filling")
-            eventually(lambda: states(connection) == {"delivered": 400}, timeout=20)
+            becomes(connection, {"delivered": 400}, timeout=20)
             assert running.running
             running.stop()
         ids = [request.headers["webhook-id"] for request in receiver.requests]
@@ -202,7 +202,7 @@ def test_a_session_killed_by_idle_in_transaction_session_timeout(
     eventually(lambda: one(conn, claiming) == 0, what="the server ends it")
     running.thaw()
     receiver.wait_for(1)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     assert running.running, running.output()
 
 
@@ -247,7 +247,7 @@ def test_who_locks_a_table_stops_the_relay_for_so_long_and_no_longer(
     eventually(lambda: gave_up(caplog, timeout.replace("_", " ")), what="it gives up waiting")
     blocker.rollback()
     emit(conn)
-    eventually(lambda: states(conn) == {"delivered": 5})
+    becomes(conn, {"delivered": 5})
     assert running.running
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 5
     if timeout == "lock_timeout":
@@ -292,6 +292,6 @@ def test_a_deadlock_that_is_settled_against_the_relay_costs_nothing(
     t.rollback()
     one_out.open()
     total = 4 if stage == "record" else 5
-    eventually(lambda: states(conn) == {"delivered": total})
+    becomes(conn, {"delivered": total})
     assert each_once(receiver, total)
     assert one(conn, "SELECT count(*) FROM rowhook.instance") == 1

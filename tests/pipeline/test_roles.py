@@ -13,7 +13,7 @@ from relay.database import application_name
 from relay.lease import Lease, tag
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
-from tests.pipeline.conftest import AddHook, amounts, attempts_of, one, run, spend, states
+from tests.pipeline.conftest import AddHook, amounts, attempts_of, becomes, one, run, spend
 from tests.pipeline.relays import ROOT, LocalRelay, environment, eventually
 from tests.receiver import Receiver
 
@@ -68,7 +68,7 @@ def test_it_takes_over_from_a_dead_one_and_after_a_restore(
         UPDATE rowhook.cursor SET system_identifier = 1;
     """)
     relays(sender)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     assert [row[2] for row in attempts_of(conn, hook)] == ["lost", None]
     assert one(conn, "SELECT system_identifier <> 1 FROM rowhook.cursor")
 

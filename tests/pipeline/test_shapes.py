@@ -13,7 +13,7 @@ from relay import deliveries, event_list
 from tests.api.making import open_as_api
 from tests.conftest import Connection
 from tests.pipeline.commands import emit, make_due, rowhook, the_delivery
-from tests.pipeline.conftest import AddHook, Gate, MutateQuery, attempts_of, one, run_text, states
+from tests.pipeline.conftest import AddHook, Gate, MutateQuery, attempts_of, becomes, one, run_text
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Received, Receiver
 
@@ -93,7 +93,7 @@ def test_a_retry_carries_the_same_bytes_whatever_its_endpoint_says_by_then(
     relays()
     make_due(conn, hook)
     receiver.wait_for(3)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     rowhook(dsn, "replay", "--endpoint", hook.public_id, "--status", "delivered")
     first, *others = receiver.wait_for(4)
     assert [request.body for request in others] == [first.body] * 3
@@ -197,7 +197,7 @@ def test_a_template_that_fails_fails_its_own_deliveries_only(
         emit(conn)
     receiver.wait_for(3, path="/good")
     receiver.wait_for(3, path="/hello", timeout=30)
-    eventually(lambda: states(conn) == {"delivered": 6, "dead": 3}, 30)
+    becomes(conn, {"delivered": 6, "dead": 3}, 30)
     assert attempts_of(conn, bad) == [(1, None, "internal")] * 3
     error = one(conn, "SELECT error FROM rowhook.attempt WHERE error_class = 'internal' LIMIT 1")
     assert any(part in error for part in why.split("|")), error
@@ -217,6 +217,6 @@ def test_a_shape_that_cannot_be_made_fails_its_own_delivery_only(
     conn.execute("INSERT INTO rowhook.event (op, type, occurred_at) VALUES ('emit', 'a.b', 'infinity')")
     emit(conn)
     receiver.wait_for(1, path="/thin")
-    eventually(lambda: states(conn) == {"delivered": 1, "dead": 1})
+    becomes(conn, {"delivered": 1, "dead": 1})
     (attempt,) = run_text(conn, "SELECT error FROM rowhook.attempt WHERE error_class = 'internal'")
     assert "between the years" in attempt["error"]

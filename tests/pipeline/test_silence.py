@@ -17,7 +17,7 @@ import relay.lease
 from tests.cluster import Cluster
 from tests.conftest import Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, one, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, becomes, one
 from tests.pipeline.proxy import Proxy
 from tests.pipeline.relays import LocalRelay, eventually
 from tests.receiver import Receiver
@@ -57,7 +57,7 @@ def test_a_listener_that_went_deaf_is_found_before_the_safety_look_would_find_wh
     proxy.stall("rowhook bell")
     emit(conn)
     receiver.wait_for(1)
-    eventually(lambda: states(conn) == {"delivered": 1})
+    becomes(conn, {"delivered": 1})
     late = "SELECT a.started_at - e.occurred_at FROM rowhook.attempt AS a, rowhook.event AS e WHERE e.op = 'emit'"
     assert timedelta(seconds=0.5) < one(conn, late) < timedelta(seconds=relay.doorbell.RENEW_AFTER / 2)
     assert running.running
@@ -85,7 +85,7 @@ def test_a_session_that_gets_no_answer_is_given_up(
     running = relays(through)
     eventually(lambda: asleep(conn))
     emit(conn, type="b.first")
-    eventually(lambda: states(conn) == {"delivered": 1}, what="each session is open")
+    becomes(conn, {"delivered": 1}, what="each session is open")
     conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 4)")
     receiver.wait_for(1, path="/hook")
     proxy.stall(f"rowhook {purpose}")
@@ -93,7 +93,7 @@ def test_a_session_that_gets_no_answer_is_given_up(
     gate.open()
     said = f"no answer from Postgres within 1 s ({purpose})"
     eventually(lambda: any(said == getattr(record, "reason", "") for record in caplog.records), what="it gives up waiting")
-    eventually(lambda: states(conn) == {"delivered": 6})
+    becomes(conn, {"delivered": 6})
     assert running.running
     assert len({r.headers["webhook-id"] for r in receiver.requests}) == 6
     assert {status for _, status, _ in attempts_of(conn)} <= {200, None}
@@ -108,7 +108,7 @@ def test_a_server_that_answers_slowly_costs_no_lease_and_repeats_nothing(
     eventually(lambda: asleep(conn))
     proxy.drag(0.1)
     conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 12)")
-    eventually(lambda: states(conn) == {"delivered": 12}, timeout=30)
+    becomes(conn, {"delivered": 12}, timeout=30)
     proxy.drag(0)
     assert len(receiver.requests) == 12
     assert one(conn, "SELECT count(*) FROM rowhook.instance") == 1
@@ -134,6 +134,6 @@ def test_a_server_that_answers_too_slowly_for_a_beat_gets_no_deliveries_and_all_
     eventually(lambda: not running.relay.ready.is_set(), what="it gives up its id")
     before = len(receiver.requests)
     proxy.drag(0)
-    eventually(lambda: states(conn) == {"delivered": 20}, timeout=30)
+    becomes(conn, {"delivered": 20}, timeout=30)
     assert before < 20
     assert len({r.headers["webhook-id"] for r in receiver.requests}) == 20

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from tests.conftest import Connection
 from tests.pipeline.commands import emit
-from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, hang, one, run_text, states
+from tests.pipeline.conftest import AddHook, Gate, asleep, attempts_of, becomes, hang, one, run_text, states
 from tests.pipeline.relays import RelayProcess, eventually
 from tests.receiver import Receiver
 
@@ -28,11 +28,13 @@ def test_requests_that_are_out_end_and_are_recorded_and_the_rest_is_given_back(
     add_hook(receiver.url(), max_in_flight=2, timeout="30s")
     process = processes().start()
     eventually(lambda: asleep(conn))
-    conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 10)")
+    conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 4)")
+    becomes(conn, {"leased": 4})
+    conn.execute("SELECT rowhook.emit('a.b', '1') FROM generate_series(1, 6)")
     receiver.wait_for(2)
-    eventually(lambda: states(conn) == {"leased": 4, "pending": 6})
+    becomes(conn, {"leased": 4, "pending": 6})
     process.signal(number)
-    eventually(lambda: states(conn) == {"leased": 2, "pending": 8}, what="what was leased ahead is given back at once")
+    becomes(conn, {"leased": 2, "pending": 8}, what="what was leased ahead is given back at once")
     gate.open()
     assert process.wait() == 0
     assert states(conn) == {"delivered": 2, "pending": 8}
@@ -44,7 +46,7 @@ def test_requests_that_are_out_end_and_are_recorded_and_the_rest_is_given_back(
     assert one(conn, "SELECT pg_sequence_last_value('rowhook.doorbell')") == 0, "writers need not ring"
 
     processes().start()
-    eventually(lambda: states(conn) == {"delivered": 10})
+    becomes(conn, {"delivered": 10})
     assert attempts_of(conn) == [(1, 200, None)] * 10
     assert len(receiver.requests) == 10
 
@@ -99,6 +101,6 @@ def test_a_stop_under_load_loses_nothing_and_sends_nothing_twice(
         assert states(conn).get("leased") is None
         assert states(conn)["delivered"] == len(receiver.requests)
     processes().start()
-    eventually(lambda: states(conn) == {"delivered": 600})
+    becomes(conn, {"delivered": 600})
     assert len(receiver.requests) == 600
     assert {row["attempts"] for row in run_text(conn, "SELECT attempts FROM rowhook.delivery")} == {1}

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from relay.lanes import FEW
 from tests.conftest import Connection
-from tests.pipeline.conftest import AddHook, amounts, asleep, attempts_of, hang, one, run_text, spend, states
+from tests.pipeline.conftest import AddHook, amounts, asleep, attempts_of, becomes, hang, one, run_text, spend, states
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Received, Receiver
 
@@ -62,7 +62,7 @@ def test_kill_9_in_the_middle_of_500_deliveries_loses_none(
         " WHERE d.attempts > 1 AND d.leased_at > i.started_at"
     )
     assert eventually(lambda: one(conn, taken_up)) < timedelta(seconds=2), "by the server's clock, from its registration on"
-    eventually(lambda: states(conn) == {"delivered": 500})
+    becomes(conn, {"delivered": 500})
     received, recorded = receiver.requests, on_record(conn)
     assert set(amounts(received)) == set(range(500))
     assert max(tries(received).values()) == 1, "no try was made twice"
@@ -83,7 +83,7 @@ def test_two_relays_share_the_work_and_send_nothing_twice(
     eventually(lambda: one(conn, KNOW_EACH_OTHER), what="each has beaten since the other came")
     for n in range(0, 600, 100):
         spend(conn, user_id, range(n, n + 100))
-    eventually(lambda: states(conn) == {"delivered": 600}, timeout=20)
+    becomes(conn, {"delivered": 600}, timeout=20)
     assert amounts(receiver.requests) == Counter(range(600))
     assert attempts_of(conn) == [(1, 200, None)] * 600
     shares = dict(conn.execute("SELECT instance_id, count(*) FROM rowhook.attempt GROUP BY 1").fetchall())
@@ -113,7 +113,7 @@ def test_the_work_of_a_killed_relay_is_taken_up_by_the_other_within_two_seconds(
     dead = time.monotonic()
     requests = receiver.wait_for(2 * FEW, timeout=4)
     assert requests[FEW].at - dead < 2.2
-    eventually(lambda: states(conn) == {"delivered": FEW})
+    becomes(conn, {"delivered": FEW})
     assert attempts_of(conn) == [(1, None, "lost"), (2, 200, None)] * FEW
     assert tries(requests).keys() == on_record(conn).keys()
 
@@ -136,7 +136,7 @@ def test_lost_tries_do_not_use_up_the_schedule_but_five_in_a_row_make_a_dead_let
         process.kill()
         assert states(conn) == {"leased": 1}
     processes().start()
-    eventually(lambda: states(conn) == {"dead": 1})
+    becomes(conn, {"dead": 1})
     assert attempts_of(conn) == [(n, None, "lost") for n in range(1, 6)]
     assert one(conn, "SELECT error_class FROM rowhook.dead_letters") == "lost"
     assert one(conn, "SELECT failures FROM rowhook.delivery") == 0
@@ -150,7 +150,7 @@ def test_an_event_that_committed_while_no_relay_ran_is_delivered_when_one_starts
     spend(conn, user_id, range(50))
     relays()
     receiver.wait_for(50)
-    eventually(lambda: states(conn) == {"delivered": 50})
+    becomes(conn, {"delivered": 50})
 
 
 @pytest.mark.parametrize("chance", range(3))
@@ -166,7 +166,7 @@ def test_relays_that_are_killed_again_and_again_lose_nothing(
         receiver.wait_for(n * 50 + 10 + chance * 15)
         running.pop(0).kill()
         running.append(processes().spawn())
-    eventually(lambda: states(conn) == {"delivered": 200}, timeout=20)
+    becomes(conn, {"delivered": 200}, timeout=20)
     received = receiver.requests
     assert set(amounts(received)) == set(range(200))
     assert tries(received).keys() <= on_record(conn).keys()
