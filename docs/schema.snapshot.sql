@@ -56,6 +56,8 @@ CREATE TABLE rowhook.event (
     looped boolean
 )
 PARTITION BY LIST (kept_in);
+ALTER TABLE ONLY rowhook.event ALTER COLUMN data SET STORAGE EXTERNAL;
+ALTER TABLE ONLY rowhook.event ALTER COLUMN previous SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE rowhook.event IS 'What happened: a captured row change, or an event emitted by hand; append-only';
 
@@ -1910,8 +1912,8 @@ BEGIN
         IF to_regclass('rowhook.backfill') IS NOT NULL THEN
             PERFORM rowhook.grant_past();
         END IF;
-        IF to_regprocedure('rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[])') IS NOT NULL THEN
-            GRANT EXECUTE ON FUNCTION rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[]) TO rowhook_relay;
+        IF to_regprocedure('rowhook.look(bigint, bigint, boolean, integer, bigint, integer, bigint, integer, bigint[], integer[])') IS NOT NULL THEN
+            GRANT EXECUTE ON FUNCTION rowhook.look(bigint, bigint, boolean, integer, bigint, integer, bigint, integer, bigint[], integer[]) TO rowhook_relay;
         END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;
@@ -2249,7 +2251,7 @@ $$;
 
 COMMENT ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) IS 'From where on its events tell of a table, whether of every row, and which rows they should know';
 
-CREATE FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) RETURNS TABLE(refusal text, events bigint, parked bigint, parked_for bigint[], size bigint, id bigint, created_at timestamp with time zone, endpoint_id bigint, revision bigint, number integer, failures integer, free_tries integer, webhook_id text, shape text, body text, event_id bigint, event_slot smallint, occurred_at timestamp with time zone, type text, tenant text, table_name text, row_key text, moved boolean, data json, previous json, context json, truncated boolean, looped boolean)
+CREATE FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, most_size bigint, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) RETURNS TABLE(refusal text, events bigint, more boolean, parked bigint, parked_for bigint[], size bigint, id bigint, created_at timestamp with time zone, endpoint_id bigint, revision bigint, number integer, failures integer, free_tries integer, webhook_id text, shape text, body text, event_id bigint, event_slot smallint, occurred_at timestamp with time zone, type text, tenant text, table_name text, row_key text, moved boolean, data json, previous json, context json, truncated boolean, looped boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2318,7 +2320,12 @@ BEGIN
                + coalesce(CASE WHEN pg_column_compression(w.previous) IS NULL THEN pg_column_size(w.previous) ELSE octet_length(w.previous::text) END, 0) AS size
           FROM (SELECT * FROM late UNION ALL SELECT * FROM fresh) AS w ORDER BY w.id LIMIT look.chunk
     ), chunk AS MATERIALIZED (
-        SELECT s.*, sum(s.size) OVER (ORDER BY s.id) - s.size AS before FROM sized AS s
+        -- Its end is where it is large enough, one event at the least: what is left waits for the next look, since what is parked for
+        -- want of bytes would be read, and unpacked, a second time.
+        SELECT s.*
+          FROM (SELECT s.*, sum(s.size) OVER in_turn - s.size AS before, lead(s.id) OVER in_turn AS next_id
+                  FROM sized AS s WINDOW in_turn AS (ORDER BY s.id)) AS s
+         WHERE s.before < greatest(look.most_size, 1)
     ), candidate AS MATERIALIZED (
         SELECT t.type, k.pattern COLLATE "C" AS pattern  -- compared as bytes: a language's order costs ten times as much
           FROM (SELECT DISTINCT c.type FROM chunk AS c WHERE c.op <> 'probe') AS t CROSS JOIN LATERAL rowhook.pattern_candidates(t.type) AS k (pattern)
@@ -2389,7 +2396,9 @@ BEGIN
         SELECT m.id, m.endpoint_id, 1, look.instance, clock_timestamp(), 'internal', 'the endpoint''s filter ' || p.fault
           FROM made AS m JOIN placed AS p ON p.id = m.event_id AND p.endpoint_id = m.endpoint_id WHERE m.state = 'dead'
     ), read AS (
-        SELECT count(*) AS events, max(c.id) AS last_id, coalesce(sum(c.size), 0)::bigint AS size, count(*) < look.chunk AS is_whole FROM chunk AS c
+        SELECT count(*) AS events, max(c.id) AS last_id, coalesce(sum(c.size), 0)::bigint AS size,
+               count(*) < look.chunk AND (max(c.next_id) > max(c.id)) IS NOT TRUE AS is_whole
+          FROM chunk AS c
     ), moved AS (
         -- Within the window, or past it.
         UPDATE rowhook.cursor AS c
@@ -2404,7 +2413,7 @@ BEGIN
                (SELECT coalesce(array_agg(DISTINCT p.endpoint_id), '{}') FROM placed AS p WHERE p.claimable AND NOT p.leased) AS parked_for
     )
     -- What it came to is the last row, and not repeated in each: that cost a fiftieth of all that a delivery does.
-    (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bigint[], NULL::bigint,
+    (SELECT NULL::text, NULL::bigint, NULL::boolean, NULL::bigint, NULL::bigint[], NULL::bigint,
             m.id, m.created_at, m.endpoint_id, m.revision, 1, 0, 0, NULL::text, m.shape, NULL::text, m.event_id, e.slot,
             -- What the body could not say (infinity, BC) makes that body fail, and not the reading of all others.
             CASE WHEN e.occurred_at BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN e.occurred_at END,
@@ -2416,13 +2425,13 @@ BEGIN
        LEFT JOIN chunk AS e ON e.id = m.event_id AND m.nth = 1
       ORDER BY m.event_id, m.endpoint_id)
     UNION ALL
-    SELECT NULL, r.events, k.parked, k.parked_for, r.size,
+    SELECT NULL, r.events, NOT r.is_whole, k.parked, k.parked_for, r.size,
            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
       FROM read AS r CROSS JOIN parked AS k;
 END
 $$;
 
-COMMENT ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) IS 'Dispatch the next chunk of at most so many events: each delivery that was leased, and at last what it came to; or why it was no look (refusal)';
+COMMENT ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, most_size bigint, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) IS 'Dispatch the next chunk of at most so many events and, but for the first, bytes: each delivery that was leased, and at last what it came to; or why it was no look (refusal)';
 
 CREATE FUNCTION rowhook.loop_limit() RETURNS integer
     LANGUAGE sql STABLE
@@ -4553,6 +4562,8 @@ CREATE TABLE rowhook.event_0 (
     truncated boolean,
     looped boolean
 );
+ALTER TABLE ONLY rowhook.event_0 ALTER COLUMN data SET STORAGE EXTERNAL;
+ALTER TABLE ONLY rowhook.event_0 ALTER COLUMN previous SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE rowhook.event_0 IS 'One slot of the ring of events';
 
@@ -5159,8 +5170,8 @@ REVOKE ALL ON FUNCTION rowhook.lacks_rights(c rowhook.capture, name text) FROM P
 
 REVOKE ALL ON FUNCTION rowhook.log_of(c rowhook.capture, OUT begins bigint, OUT complete boolean, OUT newer text, OUT renumbered boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) TO rowhook_relay;
+REVOKE ALL ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, most_size bigint, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowhook.look(instance bigint, system bigint, disarm boolean, chunk integer, most_size bigint, capacity integer, room_for_size bigint, endpoint_room integer, endpoints bigint[], rooms integer[]) TO rowhook_relay;
 
 REVOKE ALL ON FUNCTION rowhook.loop_limit() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowhook.loop_limit() TO rowhook_capture;

@@ -17,12 +17,12 @@ from relay.model import ROLE_KEY, Claimed, Room
 
 log = logging.getLogger(__name__)
 
-LAST_ID = 2**63 - 1
+UNLIMITED = 2**63 - 1  # the largest bigint
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look came to; ``size`` in bytes of the events' JSON.
+    """What one look came to; ``size`` in bytes of the events' JSON, ``more``: the window wasn't read to its end.
 
     ``parked_for`` are endpoints of what was parked, those that may be sent to now.
 
@@ -30,6 +30,7 @@ class Look:
     """
 
     events: int = 0
+    more: bool = False
     leased: Sequence[Claimed] = ()
     parked: int = 0
     parked_for: Sequence[int] = ()
@@ -44,7 +45,7 @@ class Dispatcher:
         self.session = session
         self._instance = instance
         self._system: int | None = None
-        self._most = LAST_ID  # events at once; less for a while after filters were too slow
+        self._most = UNLIMITED  # events at once; less for a while after filters were too slow
 
     async def take_role(self) -> bool:
         """Try to become the dispatcher; the role lasts as long as the session."""
@@ -66,33 +67,35 @@ class Dispatcher:
         """Whether there is anything new, without a lock."""
         return bool((await self.session.row("dispatch.peek", {"system": self._require_role()}))["found"])
 
-    async def look(self, room: Room, chunk: int, *, disarm: bool = False) -> Look:
+    async def look(self, room: Room, chunk: int, most_size: int = UNLIMITED, *, disarm: bool = False) -> Look:
         """Dispatch the next chunk of at most ``chunk`` events. Raises LeaseLost when this instance was declared dead.
+
+        ``most_size``: the chunk ends where so many bytes of JSON are reached; the first event is taken whatever its size.
 
         ``disarm``: first tell writers that they need not ring.
         """
         while True:
             try:
-                return await self._look(room, min(chunk, self._most), disarm)
+                return await self._look(room, min(chunk, self._most), most_size, disarm)
             except FiltersTooSlow:
                 self._most = max(1, min(chunk, self._most) // 8)
                 log.warning("filters are slow: fewer events are dispatched at once", extra={"events": self._most})
 
-    async def _look(self, room: Room, chunk: int, disarm: bool) -> Look:
+    async def _look(self, room: Room, chunk: int, most_size: int, disarm: bool) -> Look:
         system = self._require_role()
-        given = {"instance": self._instance, "system": system, "disarm": disarm, "chunk": chunk}
+        given = {"instance": self._instance, "system": system, "disarm": disarm, "chunk": chunk, "most_size": most_size}
         rows = await self.session.tuples("dispatch.look", {**room.params(), **given})
         if not rows:
             return Look()
-        refusal, events, parked, parked_for, size = rows.pop()[:5]
+        refusal, events, more, parked, parked_for, size = rows.pop()[:6]
         if refusal == "dead":
             raise LeaseLost("declared dead while dispatching")
         if refusal == "elsewhere":
             return await self._begin_anew(system)
         if refusal:
             return Look(skipped=True)
-        self._most *= 2 if self._most < LAST_ID else 1
-        return Look(events, Claimed.of(rows, 5), parked, parked_for, size)
+        self._most *= 2 if self._most < UNLIMITED else 1
+        return Look(events, more, Claimed.of(rows, 6), parked, parked_for, size)
 
     async def _begin_anew(self, system: int) -> Look:
         """The cursor's snapshot is of another cluster, so its transaction ids mean nothing here."""

@@ -2,8 +2,9 @@
 
 An endpoint may have here what may be in flight, and as many again that wait or are not recorded yet; or, where it is quick, what
 it takes in a fifth of a second (pace.py), so that statements are large and few; or, while it is doubted (lanes.py), little. Those
-with a rate are claimed for when their next request is due, so their work is parked and they crowd nobody. A look and a claim under way
-at the same moment know nothing of each other, so each may fill it: twice that, at the most.
+with a rate are claimed for when their next request is due, so their work is parked and they crowd nobody.
+
+A look and a claim under way at the same moment know nothing of each other, so each may fill it: twice that, at the most.
 Source: mechanisms "Rules" 2.
 """
 

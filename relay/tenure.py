@@ -20,7 +20,7 @@ from relay.claim import Claimer
 from relay.config import Settings
 from relay.database import Session
 from relay.directory import Directory
-from relay.dispatch import Dispatcher, Look
+from relay.dispatch import UNLIMITED, Dispatcher, Look
 from relay.doorbell import SOME, Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseBusy, LeaseLost, RoleLost
 from relay.flight import Flight
@@ -247,17 +247,17 @@ class Tenure:
         pauses = iter(LINGER)
         found = calm = 0
         while not self._stopping:
-            room, chunk = await self._room_for_events()
-            look = await self._dispatcher.look(room, chunk, disarm=self._doorbell.before_look(found))
+            room, chunk, most_size = await self._room_for_events()
+            look = await self._dispatcher.look(room, chunk, most_size, disarm=self._doorbell.before_look(found))
             if look.skipped:
                 await asyncio.sleep(LINGER[-1])
                 continue
-            await self._take(look, more=look.events >= chunk)
+            await self._take(look)
             found = look.events
             calm = calm + 1 if found <= SOME else 0
             if found:
                 pauses = iter(LINGER)
-            if found >= chunk:
+            if look.more:
                 continue
             if self._doorbell.is_relied_on:
                 if await self._doorbell.suffices(found):
@@ -273,12 +273,12 @@ class Tenure:
             await asyncio.sleep(pause)
         return True
 
-    async def _take(self, look: Look, *, more: bool) -> None:
+    async def _take(self, look: Look) -> None:
         if look.events:
             self._fanout += 0.2 * ((len(look.leased) + look.parked) / look.events - self._fanout)
             self._bytes_of_event += 0.2 * (look.size / look.events - self._bytes_of_event)
         await self._offer(look.leased, self._dispatch_session)
-        if look.leased and not more:
+        if look.leased and not look.more:
             # Requests are composed in one turn of the loop and written in the next; only then the next statement is made. In a
             # backlog it is made first: Postgres is at work on it while these are sent.
             await asyncio.sleep(0)
@@ -385,20 +385,20 @@ class Tenure:
             self._freed.clear()
             await self._freed.wait()
 
-    async def _room_for_events(self) -> tuple[Room, int]:
-        """Room, and how many events to look for.
+    async def _room_for_events(self) -> tuple[Room, int, int]:
+        """Room, and how many events and bytes of them to look for.
 
         Alone, as many as can be leased: parking costs a second look-up. With peers, as many again for each; after a while
-        without room, more: the rest is parked.
+        without room, more: the rest is parked. Of large ones no more are read than, by those of late, will do.
         """
         await self._wait_for_room()
         if self._rooms.is_crowded() and not await self._becomes_less_crowded():
-            return self._rooms.room(), MOST_EVENTS
+            return self._rooms.room(), MOST_EVENTS, UNLIMITED
         room = self._rooms.room()
         widest = self._rooms.widest(room) or MOST_EVENTS
-        by_size = min(room.size, MOST_BYTES) / max(1.0, self._bytes_of_event)
-        fits = min(room.capacity / max(1.0, self._fanout), widest, by_size)
-        return room, max(1, int(min(MOST_EVENTS, fits * (1 + self._peers))))
+        size = min(room.size, MOST_BYTES)
+        fits = min(room.capacity / max(1.0, self._fanout), widest, size / max(1.0, self._bytes_of_event))
+        return room, max(1, int(min(MOST_EVENTS, fits * (1 + self._peers)))), size * (1 + self._peers)
 
     async def _becomes_less_crowded(self) -> bool:
         """Whether it does before long."""

@@ -108,8 +108,8 @@ BEGIN
         IF to_regclass('rowhook.backfill') IS NOT NULL THEN
             PERFORM rowhook.grant_past();
         END IF;
-        IF to_regprocedure('rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[])') IS NOT NULL THEN
-            GRANT EXECUTE ON FUNCTION rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[]) TO rowhook_relay;
+        IF to_regprocedure('rowhook.look(bigint, bigint, boolean, integer, bigint, integer, bigint, integer, bigint[], integer[])') IS NOT NULL THEN
+            GRANT EXECUTE ON FUNCTION rowhook.look(bigint, bigint, boolean, integer, bigint, integer, bigint, integer, bigint[], integer[]) TO rowhook_relay;
         END IF;
         PERFORM rowhook.grant_record_to_relay();
     END IF;

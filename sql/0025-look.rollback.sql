@@ -1,1 +1,1 @@
-DROP FUNCTION rowhook.look(bigint, bigint, boolean, integer, integer, bigint, integer, bigint[], integer[]);
+DROP FUNCTION rowhook.look(bigint, bigint, boolean, integer, bigint, integer, bigint, integer, bigint[], integer[]);

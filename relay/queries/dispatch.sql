@@ -26,7 +26,7 @@ SELECT c.target IS NOT NULL OR c.system_identifier <> %(system)s
 -- name: look
 -- The next chunk in one statement, and so in one transaction: sql/0025-look.sql.
 SELECT * FROM rowhook.look(
-    instance => %(instance)s, system => %(system)s, disarm => %(disarm)s, chunk => %(chunk)s,
+    instance => %(instance)s, system => %(system)s, disarm => %(disarm)s, chunk => %(chunk)s, most_size => %(most_size)s,
     capacity => %(capacity)s, room_for_size => %(size)s, endpoint_room => %(endpoint_room)s,
     endpoints => %(endpoints)s::bigint[], rooms => %(rooms)s::integer[])
 

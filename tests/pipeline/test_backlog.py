@@ -37,8 +37,8 @@ def test_an_event_behind_the_backlog_of_a_hanging_endpoint_is_delivered_soon(
         real = Tenure._room_for_events
 
         async def cautious(self: Tenure) -> object:
-            room, chunk = await real(self)
-            return room, min(chunk, room.capacity)
+            room, chunk, size = await real(self)
+            return room, min(chunk, room.capacity), size
 
         monkeypatch.setattr(Tenure, "_room_for_events", cautious)
     receiver.answer("/hangs", gate.answer)

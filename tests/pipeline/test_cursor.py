@@ -209,7 +209,7 @@ async def test_a_look_is_read_committed_whatever_the_databases_default_is(
     conn.execute(f"ALTER DATABASE {one(conn, 'SELECT current_database()')} SET default_transaction_isolation = 'repeatable read'")
     other = connect()
     with pytest.raises(psycopg.errors.RaiseException, match="needs read committed"):
-        other.execute("SELECT * FROM rowhook.look(1, 1, false, 1, 1, 1, 1, '{}', '{}')")
+        other.execute("SELECT * FROM rowhook.look(1, 1, false, 1, 1, 1, 1, 1, '{}', '{}')")
     assert (await (await hands()).look()).events == 1
 
 

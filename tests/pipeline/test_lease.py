@@ -59,7 +59,11 @@ def hook(add_hook: AddHook, conn: Connection) -> Hook:
 def look(connection: Connection) -> list[dict[str, Any]]:
     """One look of instance 1001."""
     system = one(connection, "SELECT system_identifier FROM rowhook.cursor")
-    return run(connection, "dispatch.look", {**NOTHING_BUSY, "instance": 1001, "system": system, "disarm": False, "chunk": 100})
+    return run(
+        connection,
+        "dispatch.look",
+        {**NOTHING_BUSY, "instance": 1001, "system": system, "disarm": False, "chunk": 100, "most_size": 10**9},
+    )
 
 
 # --- 4: frozen relays ----------------------------------------------------------------------------------------

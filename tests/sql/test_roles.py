@@ -140,7 +140,7 @@ MAY = {
         "rowhook.filter_verdict(text,jsonb)": "EXECUTE",
         "rowhook.filter_verdict(text,text,json,json,json)": "EXECUTE",
         "rowhook.filters_take_too_long(boolean)": "EXECUTE",
-        "rowhook.look(bigint,bigint,boolean,integer,integer,bigint,integer,bigint[],integer[])": "EXECUTE",
+        "rowhook.look(bigint,bigint,boolean,integer,bigint,integer,bigint,integer,bigint[],integer[])": "EXECUTE",
     },
     "rowhook_reader": {
         "rowhook.delivery_history": "SELECT",
