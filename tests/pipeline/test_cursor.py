@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from relay.database import Session
-from relay.dispatch import Dispatcher, Look
+from relay.dispatch import UNLIMITED, Dispatcher, Look
 from relay.errors import DatabaseLost
 from relay.model import Outcome, Result, Room, State
 from relay.record import Recorder
@@ -58,13 +58,13 @@ class Hand:
     session: Session
     dispatcher: Dispatcher
 
-    async def look(self, chunk: int = 1000) -> Look:
-        return await self.dispatcher.look(ROOMY, chunk)
+    async def look(self, chunk: int = 1000, most_size: int = UNLIMITED) -> Look:
+        return await self.dispatcher.look(ROOMY, chunk, most_size)
 
-    async def look_all(self, chunk: int = 1000) -> list[int]:
+    async def look_all(self, chunk: int = 1000, most_size: int = UNLIMITED) -> list[int]:
         """Ids of all events leased until nothing is left, in order."""
         ids: list[int] = []
-        while (look := await self.look(chunk)).events or look.skipped:
+        while (look := await self.look(chunk, most_size)).events or look.skipped:
             ids += [row.event_id for row in look.leased]
         return ids
 
@@ -216,21 +216,21 @@ async def test_a_look_is_read_committed_whatever_the_databases_default_is(
 async def test_two_dispatchers_at_once_dispatch_every_event_exactly_once(
     hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection, connect: Connect
 ) -> None:
-    """Writers with savepoints, rollbacks and transactions held open, two dispatchers in small chunks all the while."""
+    """Writers with savepoints, rollbacks and transactions held open, two dispatchers all the while: of few and of small ones."""
     writers = [threading.Thread(target=_write, args=(connect(autocommit=False), seed)) for seed in range(4)]
     looking = True
 
-    async def look_on(hand: Hand) -> list[int]:
+    async def look_on(hand: Hand, chunk: int, most_size: int) -> list[int]:
         seen = 0
         ids: list[int] = []
         while looking or seen:
-            look = await hand.look(7)
+            look = await hand.look(chunk, most_size)
             seen = look.events or look.skipped
             ids += [row.event_id for row in look.leased]
             assert look.events == len(look.leased), "an event came that had its delivery already"
         return ids
 
-    tasks = [asyncio.create_task(look_on(await hands())) for _ in range(2)]
+    tasks = [asyncio.create_task(look_on(await hands(), *chunk)) for chunk in ((7, UNLIMITED), (1000, 20))]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -239,6 +239,36 @@ async def test_two_dispatchers_at_once_dispatch_every_event_exactly_once(
     dispatched = [event for task in tasks for event in await task]
     assert sorted(dispatched) == [row["id"] for row in run_text(conn, "SELECT id FROM rowhook.event ORDER BY id")]
     assert all(task.result() for task in tasks), "both have had their share"
+
+
+@pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
+async def test_a_chunk_ends_where_it_is_large_enough_and_the_next_begins_there(
+    hands: Callable[..., Awaitable[Hand]],
+    hook: Hook,
+    conn: Connection,
+    connect: Connect,
+    mutate_function: MutateFunction,
+    mutant: bool,
+) -> None:
+    """Large events of a late transaction and of fresh ones. The mutant takes what it left for read, and loses it."""
+    if mutant:
+        mutate_function("rowhook.look", ("(max(c.next_id) > max(c.id)) IS NOT TRUE", "true"))
+    hand, late = await hands(), connect(autocommit=False)
+    large = "SELECT rowhook.emit('a.b', to_json(repeat('x', %s))) FROM generate_series(1, %s)"
+    late.execute(large, [100_000, 3])
+    conn.execute(large, [30, 1])
+    assert (await hand.look()).events == 1
+    late.commit()
+    conn.execute(large, [100_000, 3])
+    conn.execute(large, [30, 50])
+    first = await hand.look(most_size=1)
+    assert (first.events, first.parked, first.more) == (1, 0, not mutant), "one at the least"
+    second = await hand.look(most_size=150_000)
+    if not mutant:
+        assert (second.events, second.more) == (2, True), "the one with which it is large enough is the last"
+    rest = await hand.look_all(most_size=150_000)
+    assert 1 + second.events + len(rest) == (1 if mutant else 56)
+    assert not (await hand.look()).more
 
 
 def _write(connection: Connection, seed: int) -> None:
