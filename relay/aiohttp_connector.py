@@ -41,7 +41,8 @@ class Handler(ResponseHandler):
     used = False
     reused = False
     interim = 0
-    raw = 0
+    raw = 0  # bytes since the request
+    rested = 0  # of them, when the answer was complete
     _request: tuple[bytes, ...] | None = None  # what waits in the outbox
     _deadline: float | None = None  # of the answer that is awaited, by the loop's clock
     _expiry: asyncio.TimerHandle | None = None
@@ -68,6 +69,7 @@ class Handler(ResponseHandler):
     def rest(self) -> None:
         """The answer is here."""
         self._deadline = None
+        self.rested = self.raw
 
     def _set_timer(self, when: float) -> None:
         """One for many requests: it is left to run when an answer comes, and set anew where another is awaited by then."""
@@ -196,10 +198,10 @@ def _begun(connection: Connection) -> bool:
     """Whether it can serve; otherwise it is closed."""
     handler = connection.protocol
     assert isinstance(handler, Handler)
-    if handler.used and handler.should_close:
+    if handler.used and (handler.should_close or handler.raw > handler.rested):
         connection.close()
         return False
-    handler.reused, handler.used, handler.interim, handler.raw = handler.used, True, 0, 0
+    handler.reused, handler.used, handler.interim, handler.raw, handler.rested = handler.used, True, 0, 0, 0
     return True
 
 

@@ -82,6 +82,10 @@ class Flight:
         """Their circuits have opened: start none of what waits for them."""
         self.unsent += self.lanes.drop_waiting(lambda delivery: delivery.endpoint.id in endpoints)
 
+    def shed(self, counts: Mapping[int, int]) -> None:
+        """So many of what waits for each of these endpoints are not for this relay any more."""
+        self.unsent += self.lanes.drop_last(counts)
+
     def recall(self) -> None:
         """What was claimed before its endpoint was paused, disabled or removed or its circuit opened is not started."""
         self.unsent += self.lanes.drop_waiting(self._is_superseded)
@@ -158,12 +162,16 @@ def hung(outcome: Outcome) -> bool:
 
 
 def conclude(delivery: Delivery, outcome: Outcome) -> Result:
-    """The verdict; should it fail, a dead letter rather than a delivery leased for ever."""
+    """The verdict; should it fail, a dead letter rather than a delivery leased for ever.
+
+    What hung keeps its class: by that its place is given to another.
+    """
     try:
         return judge(delivery, outcome, random.random(), datetime.now(UTC))  # noqa: S311 - jitter, not a secret
     except Exception as error:
         log.exception("an outcome could not be judged")
-        bare = Outcome(outcome.started, outcome.duration, error_class=ErrorClass.INTERNAL, error=describe(error, 0))
+        error_class = ErrorClass.TIMEOUT if hung(outcome) else ErrorClass.INTERNAL
+        bare = Outcome(outcome.started, outcome.duration, error_class=error_class, error=describe(error, 0))
         return Result(delivery, bare, State.DEAD, counted=True)
 
 

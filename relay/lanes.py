@@ -159,8 +159,20 @@ class Lanes:
                 dropped += taken
                 lane.waiting = deque(delivery for delivery in lane.waiting if not unwanted(delivery))
                 self._line_up(lane)  # another may be its first now
-                if not lane.waiting and not lane.flying:
-                    del self._lanes[lane.endpoint]
+        return self._gone(dropped)
+
+    def drop_last(self, counts: Mapping[int, int]) -> list[Delivery]:
+        """Take out so many of each endpoint, as far as so many wait; those that came last."""
+        dropped: list[Delivery] = []
+        for endpoint, count in counts.items():
+            if lane := self._lanes.get(endpoint):
+                dropped += [lane.waiting.pop() for _ in range(min(count, len(lane.waiting)))]
+        return self._gone(dropped)
+
+    def _gone(self, dropped: list[Delivery]) -> list[Delivery]:
         for delivery in dropped:
+            lane = self._lanes.get(delivery.endpoint.id)
+            if lane and not lane.waiting and not lane.flying:
+                del self._lanes[lane.endpoint]
             self.settled(delivery)
         return dropped

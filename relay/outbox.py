@@ -8,7 +8,10 @@ single request waits for nothing but the turn's end. Nor do more than ``MOST`` w
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 MOST = 32  # requests that wait for each other: the receiver works on them while the next are made
 
@@ -31,4 +34,7 @@ class Outbox:
     def _empty(self) -> None:
         waiting, self._waiting = self._waiting, []
         for write in waiting:
-            write()
+            try:
+                write()
+            except Exception:
+                log.exception("a request could not be written")  # it times out; those behind it are other receivers'

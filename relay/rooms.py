@@ -71,6 +71,12 @@ class Rooms:
         got, known = Counter(row.endpoint_id for row in claimed), self._directory.known
         return {endpoint for endpoint, count in got.items() if count >= room.of(endpoint, known[endpoint].max_in_flight)}
 
+    def excess(self) -> dict[int, int]:
+        """How much more each endpoint has here than it may have by now: it was quick, and has become slow or hangs."""
+        ahead, known = self._pace.ahead(time.monotonic()), self._directory.known
+        more = {e: busy - self._reach(known[e], ahead) for e, busy in self._lanes.busy.items()}
+        return {endpoint: count for endpoint, count in more.items() if count > 0}
+
     def is_free_for(self, endpoints: Iterable[int]) -> bool:
         """Whether some of these has a quarter of its room: for one that is slow, work is claimed in batches, too."""
         ahead, busy, known = self._pace.ahead(time.monotonic()), self._lanes.busy, self._directory.known

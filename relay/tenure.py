@@ -42,6 +42,7 @@ LINGER = (0.001, 0.002)  # after an event the next one is often near: looks befo
 CALM = 10  # looks in a row that find some events at the most: then let writers ring, who are heard of at once
 # Events are parked rather than kept waiting when no room at all became free for so long, or too little for so long.
 STUCK_AFTER, CROWDED_AFTER = 0.1, 0.25
+SHED_AFTER = 1.0  # without room: what was claimed ahead for who can't take it any more is given back
 # Seconds between claims of more for endpoints that are doubted; retries after the usual 2 s fall on the same moments.
 TURN = 0.125
 
@@ -196,6 +197,9 @@ class Tenure:
         for delivery in self._flight.unsent:
             by_instance.setdefault(delivery.instance_id, []).append(delivery)
         self._flight.unsent = []
+        if by_instance:
+            self._freed.set()  # nothing of this will be recorded, which is what tells of room otherwise
+            self._claim_parked()
         while by_instance:
             instance, deliveries = by_instance.popitem()
             try:
@@ -382,8 +386,22 @@ class Tenure:
 
     async def _wait_for_room(self) -> None:
         while not self._rooms.is_roomy():
-            self._freed.clear()
-            await self._freed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHED_AFTER):
+                    while not self._rooms.is_roomy():
+                        self._freed.clear()
+                        await self._freed.wait()
+                    return
+            self._shed()
+
+    def _shed(self) -> None:
+        """Whoever was quick and hangs must not hold everybody's room until its requests time out."""
+        excess = self._rooms.excess()
+        self._flight.shed(excess)
+        if self._flight.unsent:
+            if self._parked_for is not None:
+                self._parked_for |= excess.keys()
+            self._endpoints_changed.set()  # they are given back there
 
     async def _room_for_events(self) -> tuple[Room, int, int]:
         """Room, and how many events and bytes of them to look for.

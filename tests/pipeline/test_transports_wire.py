@@ -95,7 +95,7 @@ async def test_a_connection_is_not_kept(transport: Transport, answer: bytes) -> 
             assert server.connections == n
 
 
-@pytest.mark.parametrize("tail", [b"HTTP/1.1 500 Late\r\ncontent-length: 0\r\n\r\n", b"garbage\r\n\r\n"])
+@pytest.mark.parametrize("tail", [b"HTTP/1.1 500 Late\r\ncontent-length: 0\r\n\r\n", b"garbage\r\n\r\n", b"HTTP/1.1 500 L"])
 async def test_what_comes_unasked_is_no_answer(transport: Transport, tail: bytes) -> None:
     """The receiver says something more on an idle connection: the next request must not take it for its answer."""
     late, sent = threading.Event(), threading.Event()

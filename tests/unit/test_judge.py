@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from relay import flight
 from relay.judge import MOST_FREE_TRIES, classify, judge
 from relay.model import ErrorClass, Outcome, Result, State
 from tests.unit.making import MOMENT, a_delivery, an_endpoint, an_outcome
@@ -102,3 +103,19 @@ def test_but_not_for_ever() -> None:
     stale = an_outcome(error=ErrorClass.RESET, stale=True)
     assert not verdict(stale, free_tries=MOST_FREE_TRIES - 2).counted
     assert verdict(stale, free_tries=MOST_FREE_TRIES - 1).counted
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error_class"),
+    [(an_outcome(200), ErrorClass.INTERNAL), (an_outcome(error=ErrorClass.TIMEOUT), ErrorClass.TIMEOUT)],
+    ids=["answered", "hung"],
+)
+def test_what_cannot_be_judged_is_dead_and_what_hung_says_so(
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome, error_class: ErrorClass
+) -> None:
+    def broken(*_: object) -> Result:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(flight, "judge", broken)
+    result = flight.conclude(a_delivery(), outcome)
+    assert (result.state, result.outcome.error_class) == (State.DEAD, error_class)

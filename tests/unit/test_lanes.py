@@ -102,11 +102,20 @@ def test_what_has_not_started_can_be_taken_out() -> None:
     assert ids(lanes.take()) == [9], "lanes can be used again"
 
 
+def test_of_what_waits_those_that_came_last_can_be_taken_out() -> None:
+    lanes = offered(10, 1, 1, 1, 2, 2)
+    first = lanes.next()
+    assert first is not None
+    assert sorted(ids(lanes.drop_last({1: 1, 2: 5, 3: 1}))) == [3, 4, 5]
+    assert lanes.busy == {1: 2}
+    assert ids(lanes.take()) == [2]
+
+
 @given(
     most=st.integers(1, 5),
     width=st.integers(1, 3),
     moves=st.lists(
-        st.one_of(st.integers(1, 4), st.sampled_from(["take", "land", "answer", "hang", "place", "drop"])), max_size=60
+        st.one_of(st.integers(1, 4), st.sampled_from(["take", "land", "answer", "hang", "place", "drop", "shed"])), max_size=60
     ),
 )
 def test_whatever_happens_the_bounds_hold_and_nothing_gets_lost(most: int, width: int, moves: list[int | str]) -> None:
@@ -120,6 +129,8 @@ def test_whatever_happens_the_bounds_hold_and_nothing_gets_lost(most: int, width
             flying += lanes.take()
         elif move == "drop":
             gone += ids(lanes.drop_waiting())
+        elif move == "shed":
+            gone += ids(lanes.drop_last({1: 1, 3: 2, 5: 1}))
         elif move == "place":
             if hung:
                 lanes.gave_place(hung.pop(0))

@@ -157,6 +157,18 @@ def test_a_quick_endpoint_is_claimed_ahead_for_and_a_slow_one_is_not() -> None:
     assert room.capacity > 300
 
 
+def test_who_was_quick_has_more_here_than_it_may_once_it_is_not() -> None:
+    quick, slow = an_endpoint(1, max_in_flight=10), an_endpoint(2, max_in_flight=10)
+    here = Here(quick, slow, max_in_flight="40")
+    here.hear_from(quick)
+    here.hear_from(slow)
+    here.rooms.recorded([Result(a_delivery(1, quick), an_outcome(200), State.DELIVERED)] * 1000)
+    here.offer(*(a_delivery(n, quick) for n in range(300)), *(a_delivery(n, slow) for n in range(20)))
+    assert here.rooms.excess() == {}
+    here.rooms._pace = Pace()  # a while later
+    assert here.rooms.excess() == {1: 280}
+
+
 def test_what_hung_is_no_pace() -> None:
     hangs = an_endpoint(1, max_in_flight=10)
     here = Here(hangs, max_in_flight="40")
