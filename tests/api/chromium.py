@@ -100,16 +100,16 @@ async def open_page(profile: Path) -> AsyncIterator[Page]:
     )
     try:
         address = await _address(process)
-        async with ClientSession() as session:
-            async with session.get(f"http://{address}/json/list") as listed:
-                (target,) = (one for one in await listed.json(content_type=None) if one["type"] == "page")
-            async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                page = Page(socket)
-                listening = asyncio.create_task(page.listen())
-                for domain in ("Network", "Runtime", "Log", "Page"):
-                    await page.call(f"{domain}.enable")
-                yield page
-                listening.cancel()
+        async with (
+            ClientSession() as session,
+            session.ws_connect(await _first_page(session, address), max_msg_size=0) as socket,
+        ):
+            page = Page(socket)
+            listening = asyncio.create_task(page.listen())
+            for domain in ("Network", "Runtime", "Log", "Page"):
+                await page.call(f"{domain}.enable")
+            yield page
+            listening.cancel()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -124,3 +124,14 @@ async def _address(process: asyncio.subprocess.Process) -> str:
         if match := LISTENS.search(line):
             return match[1].decode()
     raise AssertionError(f"the browser has ended: {said.decode(errors='replace')}")
+
+
+async def _first_page(session: ClientSession, address: str) -> str:
+    """Where to talk to it: it is there a moment after the browser listens."""
+    async with asyncio.timeout(20):
+        while True:
+            async with session.get(f"http://{address}/json/list") as listed:
+                for one in await listed.json(content_type=None):
+                    if one["type"] == "page":
+                        return str(one["webSocketDebuggerUrl"])
+            await asyncio.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,12 +40,18 @@ class Supervised(RelayProcess):
 
     def child(self, number: int) -> psutil.Process | None:
         """The process that is relay /number at the moment."""
-        found = [c for c in self.children() if c.cmdline()[-1:] == [f"{self.name}/{number}"]]
-        return found[0] if found else None
+        for one in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended just now
+                if one.cmdline()[-1:] == [f"{self.name}/{number}"]:
+                    return one
+        return None
 
     def children(self) -> list[psutil.Process]:
         """Those that run now; remembered, so that none outlives the test."""
-        found = [c for c in psutil.Process(self.pid).children() if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+        found = []
+        for one in psutil.Process(self.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [one] if one.is_running() and one.status() != psutil.STATUS_ZOMBIE else []
         self._known.update(found)
         return found
 

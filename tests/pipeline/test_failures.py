@@ -80,9 +80,11 @@ def the_attempt(connection: Connection, hook: Hook) -> dict[str, Any]:
     return rows[0]
 
 
-def try_once(relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, url: str) -> dict[str, Any]:
+def try_once(
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, url: str, timeout: str = "10s"
+) -> dict[str, Any]:
     """One event to the endpoint under test, which has no retries, and to a healthy one; the attempt on record."""
-    hook = add_hook(url, retry_schedule=[], timeout="1s")
+    hook = add_hook(url, retry_schedule=[], timeout=timeout)
     add_hook(receiver.url("/healthy"))
     relays()
     emit(conn)
@@ -95,7 +97,7 @@ def try_once(relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connec
 def test_failure_class(case: str, relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection) -> None:
     serve, error_class, status = CASES[case]
     with RawServer(serve) as server:
-        attempt = try_once(relays, receiver, add_hook, conn, server.url())
+        attempt = try_once(relays, receiver, add_hook, conn, server.url(), "1s" if error_class == "timeout" else "10s")
     assert (attempt["error_class"], attempt["status_code"]) == (error_class, status)
     assert attempt["error"] and "\n" not in attempt["error"]
     assert states(conn) == {"dead": 1, "delivered": 1}

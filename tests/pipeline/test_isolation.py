@@ -69,14 +69,14 @@ def test_for_one_that_refuses_more_is_claimed_once_a_turn_however_quickly_it_doe
 
 
 def test_a_dozen_hanging_endpoints_leave_room_from_the_beginning(
-    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int
+    relays: Relays, receiver: Receiver, add_hook: AddHook, conn: Connection, user_id: int, gate: Gate
 ) -> None:
     """Before the first timeout: by their quarters of what may be in flight, and of what may wait, four would have taken all."""
     for number in range(12):
-        receiver.answer(f"/hanging/{number}", hanging)
-        add_hook(receiver.url(f"/hanging/{number}"), timeout="8s", retry_schedule=["1h"])
+        receiver.answer(f"/hanging/{number}", gate.answer)
+        add_hook(receiver.url(f"/hanging/{number}"), timeout="60s", retry_schedule=["1h"])
     add_hook(receiver.url("/healthy"))
-    relays(ROWHOOK_MAX_IN_FLIGHT="64")
+    relays(max_in_flight="64")
     for start in range(0, 200, 20):
         spend(conn, user_id, range(start, start + 20))
     arrived = receiver.wait_for(200, timeout=40, path="/healthy")

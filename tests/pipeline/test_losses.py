@@ -24,6 +24,9 @@ GOES_ON_WITHIN = timedelta(seconds=3)
 Relays = Callable[..., LocalRelay]
 
 LIVE = "SELECT count(*) FROM rowhook.instance WHERE state = 'live'"
+BETWEEN_BEATS = """
+SELECT bool_and(clock_timestamp() - beat_at BETWEEN '0.2 s' AND '1.2 s') FROM rowhook.instance WHERE state = 'live'
+"""
 IDLE_ENDED = """
 SELECT count(pg_terminate_backend(a.pid, 5000)) FROM pg_stat_activity AS a
  WHERE a.application_name LIKE %s AND a.pid NOT IN (
@@ -80,6 +83,7 @@ def test_a_session_that_held_nothing_is_made_again_and_no_lease_is_lost(
     emit(conn, type="slow.one")
     receiver.wait_for(1, path="/slow")
     eventually(lambda: one(conn, LIVE) == 2 and asleep(conn))
+    eventually(lambda: one(conn, BETWEEN_BEATS), what="neither beats just now")
     ended = one(conn, IDLE_ENDED, f"rowhook {purpose}%", ROLE_KEY)
     assert ended == {"dispatch": 1, "record": 1}.get(purpose, 2)
     emit(conn, type="a.second")

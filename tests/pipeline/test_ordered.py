@@ -37,7 +37,7 @@ def said(requests: Iterable[Received]) -> dict[str, list[int]]:
 
 @pytest.fixture
 def ordered(add_hook: AddHook, receiver: Receiver) -> Hook:
-    return add_hook(receiver.url(), ordered=True, retry_schedule=["50ms"] * 30)
+    return add_hook(receiver.url(), ordered=True, timeout="60s", retry_schedule=["50ms"] * 30)
 
 
 @pytest.mark.parametrize("is_ordered", [True, False], ids=["ordered", "unordered"])

@@ -97,7 +97,7 @@ def test_one_that_is_killed_is_started_again_and_the_other_goes_on(
     """1 Both have requests out. 2 kill -9 one. 3 The other's are recorded; the dead one's are tried again, by whomever."""
     gate = Gate()
     receiver.answer("/hook", gate.answer)
-    add_hook(receiver.url(), max_in_flight=10)
+    add_hook(receiver.url(), max_in_flight=10, timeout="60s")
     supervised = supervise().start()
     eventually(lambda: one(conn, KNOW_EACH_OTHER))
     before, spared = supervised.live(conn), child(supervised, 2)

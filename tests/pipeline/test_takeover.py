@@ -34,6 +34,7 @@ async def _slowly(_request: web.Request) -> web.Response:
     return web.Response()
 
 
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'rowhook %'"
 KNOW_EACH_OTHER = """
 SELECT count(*) = 2 AND min(beat_at) > max(started_at) FROM rowhook.instance WHERE state = 'live'
 """
@@ -52,6 +53,7 @@ def test_kill_9_in_the_middle_of_500_deliveries_loses_none(
     killed.kill()
     before = len(receiver.requests)
     assert before < 500
+    eventually(lambda: one(conn, SESSIONS) == 0, what="its last statements have ended")
     leased = states(conn)["leased"]
     assert leased > 0
 
