@@ -22,7 +22,10 @@ UNLIMITED = 2**63 - 1  # the largest bigint
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look came to; ``size`` in bytes of the events' JSON, ``more``: the window wasn't read to its end.
+    """What one look came to; ``size`` in bytes of the events' JSON.
+
+    ``more``: there may be some that it didn't look at: the window wasn't read to its end, or was opened by an earlier look, and
+    whoever has committed since may have rung before this one began.
 
     ``parked_for`` are endpoints of what was parked, those that may be sent to now.
 

@@ -20,6 +20,7 @@ AS $fn$
 #variable_conflict use_column
 DECLARE
     _cursor    rowhook.cursor;
+    _is_old    boolean;  -- the window was opened by a look before, and knows nothing of what has committed since
     _late_from bigint;
     _late_by   timestamptz;
 BEGIN
@@ -42,6 +43,7 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
+    _is_old := _cursor.target IS NOT NULL;
     IF _cursor.target IS NULL THEN
         -- Where a window begins, in event ids: among the transactions that were in progress at "seen" (late), and among those that began
         -- after it (fresh). "+ 0": for min(id) by itself the planner walks the primary key from the first event ever; so it reads (xid, id),
@@ -187,7 +189,7 @@ BEGIN
        LEFT JOIN chunk AS e ON e.id = m.event_id AND m.nth = 1
       ORDER BY m.event_id, m.endpoint_id)
     UNION ALL
-    SELECT NULL, r.events, NOT r.is_whole, k.parked, k.parked_for, r.size,
+    SELECT NULL, r.events, _is_old OR NOT r.is_whole, k.parked, k.parked_for, r.size,
            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
       FROM read AS r CROSS JOIN parked AS k;
 END

@@ -271,6 +271,17 @@ async def test_a_chunk_ends_where_it_is_large_enough_and_the_next_begins_there(
     assert not (await hand.look()).more
 
 
+async def test_an_old_window_says_nothing_of_what_has_committed_since(
+    hands: Callable[..., Awaitable[Hand]], hook: Hook, conn: Connection
+) -> None:
+    hand = await hands()
+    conn.execute(EMIT, ["1"])
+    assert ((look := await hand.look(1)).events, look.more) == (1, True)
+    conn.execute(EMIT, ["2"])
+    assert ((look := await hand.look()).events, look.more) == (0, True), "the window's end, and no more than that"
+    assert ((look := await hand.look()).events, look.more) == (1, False)
+
+
 def _write(connection: Connection, seed: int) -> None:
     for n in range(60):
         connection.execute(EMIT, [str(n)])

@@ -18,20 +18,22 @@ import pytest
 
 import relay.doorbell
 from relay.database import Session
-from relay.dispatch import Dispatcher
+from relay.dispatch import UNLIMITED, Dispatcher, Look
 from relay.doorbell import FEW, SOME, Bell, Doorbell, Listener
 from relay.errors import ConfigError, DatabaseLost
 from relay.model import ROLE_KEY, Room
+from relay.tenure import Tenure
 from tests.cluster import Cluster
 from tests.conftest import Connect, Connection
-from tests.pipeline.conftest import AddHook, MutateQuery, add_user, amounts, asleep, one, spend, waits_for_lock
+from tests.pipeline.commands import emit
+from tests.pipeline.conftest import AddHook, MutateFunction, MutateQuery, add_user, amounts, asleep, one, spend, waits_for_lock
 from tests.pipeline.relays import LocalRelay, RelayProcess, eventually
 from tests.receiver import Receiver
 
 PROMPT = 2.0  # well before a renewal, which comes after 15 s
 DEAF_FOR = 0.4  # long enough to tell "asleep" from "about to wake"
 
-Look = Callable[[], Awaitable[bool]]
+Peek = Callable[[], Awaitable[bool]]
 
 
 @dataclass
@@ -96,7 +98,7 @@ async def end(task: asyncio.Task[None]) -> None:
 class LooksBeforeLocks(Doorbell):
     """Mutant: look, then ask for locks."""
 
-    async def _arm_and_look(self, look: Look) -> bool:
+    async def _arm_and_look(self, look: Peek) -> bool:
         await self.arm()
         found = await look()
         in_flight = await self.holders()
@@ -638,6 +640,48 @@ def test_an_event_reaches_the_receiver_while_a_writer_and_a_reader_are_open(
     held.commit()
     receiver.wait_for(6, timeout=PROMPT)
     assert sorted(amounts(receiver.requests).elements()) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("mutant", [False, True], ids=["rule", "mutant"])
+def test_who_rings_before_an_old_window_is_read_to_its_end_is_heard(
+    relays: Callable[..., LocalRelay],
+    receiver: Receiver,
+    add_hook: AddHook,
+    conn: Connection,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    mutate_function: MutateFunction,
+    mutant: bool,
+) -> None:
+    """1 R takes one event, and leaves its window open. 2 W commits and rings. 3 R clears the bell, and reads on in that window,
+    where W's event is not. The mutant takes that for the end of all, and sleeps until it renews the bell."""
+    if mutant:
+        mutate_function("rowhook.look", ("_is_old OR NOT r.is_whole", "NOT r.is_whole"))
+    writer, found = connect(), list[int]()
+
+    async def takes_one_and_is_slow(tenure: Tenure) -> tuple[Room, int, int]:
+        if sum(found) == 1 and len(found) == 1:
+            await asyncio.to_thread(emit, writer)
+            await asyncio.sleep(0.2)  # it has rung
+        return Room(10, 10), 1, UNLIMITED
+
+    async def looked(tenure: Tenure, look: Look, take: Callable[..., Awaitable[None]] = Tenure._take) -> None:
+        found.append(look.events)
+        await take(tenure, look)
+
+    add_hook(receiver.url())
+    relays()
+    eventually(lambda: asleep(conn))
+    monkeypatch.setattr(Tenure, "_room_for_events", takes_one_and_is_slow)
+    monkeypatch.setattr(Tenure, "_take", looked)
+    emit(conn)
+    receiver.wait_for(1, timeout=PROMPT)
+    if mutant:
+        time.sleep(PROMPT)
+        assert (found, len(receiver.requests)) == ([1, 0], 1)
+    else:
+        receiver.wait_for(2, timeout=PROMPT)
+        assert found[:3] == [1, 0, 1]
 
 
 def test_the_queue_of_notifications_is_emptied_by_whoever_listens(
