@@ -95,7 +95,6 @@ async def _serve(run: Callable[[asyncio.Event], Awaitable[None]], told: Callable
     try:
         await run(stop)
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # one that comes now, without a handler, would end it out of order
         beating.cancel()
 
 

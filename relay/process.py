@@ -43,7 +43,20 @@ def run_quickly(main: Coroutine[Any, Any, None]) -> None:
     gc.freeze()
     gc.set_threshold(2_000, 10, 10)
     _keep_freed_memory()
-    uvloop.run(main)
+    uvloop.run(_to_its_end(main))
+
+
+async def _to_its_end(main: Coroutine[Any, Any, None]) -> None:
+    """Signals that come after it change nothing: the loop's handlers go with the loop, and what would be left ends a process out
+    of order, by whichever of its threads a signal meets.
+    """
+    try:
+        await main
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        for number in STOPPING:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _keep_freed_memory() -> None:
