@@ -27,10 +27,19 @@ def own_name() -> str:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event of the running loop that SIGTERM or SIGINT sets; a second signal changes nothing."""
-    stop = asyncio.Event()
+    """An event of the running loop that SIGTERM or SIGINT sets; a second signal changes nothing.
+
+    By handlers that outlive the loop, unlike the loop's own: at its end, for a moment, the default action would end such a
+    process out of order.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def heard(number: int, frame: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(stop.set)
+
     for number in STOPPING:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        signal.signal(number, heard)
     return stop
 
 
@@ -43,20 +52,11 @@ def run_quickly(main: Coroutine[Any, Any, None]) -> None:
     gc.freeze()
     gc.set_threshold(2_000, 10, 10)
     _keep_freed_memory()
-    uvloop.run(_to_its_end(main))
-
-
-async def _to_its_end(main: Coroutine[Any, Any, None]) -> None:
-    """Signals that come after it change nothing: the loop's handlers go with the loop, and what would be left ends a process out
-    of order, by whichever of its threads a signal meets.
-    """
     try:
-        await main
+        uvloop.run(main)
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         for number in STOPPING:
-            asyncio.get_running_loop().remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, signal.SIG_IGN)  # the interpreter's end would take a handler away, but not this
 
 
 def _keep_freed_memory() -> None:
