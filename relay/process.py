@@ -29,7 +29,7 @@ def own_name() -> str:
 def stop_on_signals() -> asyncio.Event:
     """An event of the running loop that SIGTERM or SIGINT sets; a second signal changes nothing.
 
-    By handlers that outlive the loop, unlike the loop's own: at its end, for a moment, the default action would end such a
+    By handlers that outlive the loop, unlike the loop's own: at its end, for a moment, the default action would end a
     process out of order.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
