@@ -6,6 +6,7 @@ import argparse
 import shlex
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -61,8 +62,9 @@ def main(arguments: list[str]) -> int:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
     before = report.machine()
-    failed = False
+    failed, began = False, time.monotonic()
     for name in options.names or _all(options.size):
+        since = time.monotonic()
         try:
             figures = BENCHES[name](options.size, partial(_say, name))
         except Exception:
@@ -76,7 +78,14 @@ def main(arguments: list[str]) -> int:
             report.to_terminal(name, figures, before)
         if options.write_docs:
             report.to_docs(name, figures, before, command)
+        _say(name, f"took {_minutes(time.monotonic() - since)}")
+    _say("benchmarks", f"took {_minutes(time.monotonic() - began)}")
     return int(failed)
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
 
 
 def _all(size: Size) -> list[str]:

@@ -14,8 +14,8 @@ from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.server import Server
 from benchmarks.sinks import sink
 
-LARGE = {Size.TINY: 2_000, Size.QUICK: 50_000, Size.NORMAL: 200_000, Size.FULL: 1_000_000}
-SMALL = {Size.TINY: 500, Size.QUICK: 10_000, Size.NORMAL: 10_000, Size.FULL: 10_000}
+LARGE = {Size.TINY: 2_000, Size.QUICK: 20_000, Size.NORMAL: 200_000, Size.FULL: 1_000_000}
+SMALL = {Size.TINY: 500, Size.QUICK: 5_000, Size.NORMAL: 10_000, Size.FULL: 10_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 3, Size.FULL: 3}
 BAR = Bar("ratio", ">=", 0.9)
 

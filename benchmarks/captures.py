@@ -13,7 +13,7 @@ from benchmarks.pgbench import Load, Run, empty, pgbench
 from benchmarks.server import CAPTURE, Server
 from benchmarks.writers import ONE, ROWS, SINGLE
 
-ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 7, Size.FULL: 5}
+ROUNDS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 7, Size.FULL: 3}
 SECONDS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 1, Size.FULL: 2}
 
 UPDATE = "UPDATE expenses SET amount = amount + 1 WHERE id <= 1000;"

@@ -16,7 +16,7 @@ from benchmarks.sinks import Sink, sink
 from benchmarks.warm import Backlog, WarmRelay, events, warm_relay
 
 ENDPOINTS = {Size.TINY: 40, Size.QUICK: 1_000, Size.NORMAL: 1_000, Size.FULL: 1_000}
-TO_ALL = {Size.TINY: 2, Size.QUICK: 6, Size.NORMAL: 10, Size.FULL: 20}
+TO_ALL = {Size.TINY: 2, Size.QUICK: 4, Size.NORMAL: 10, Size.FULL: 20}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 5}
 TYPES_OF_AREA, MATCHES = 4, 3
 BAR = Bar("ratio", ">=", 0.7)

@@ -35,12 +35,12 @@ TRANSPORTS = ("aiohttp", "lean")
 NAMES = tuple(RECEIVERS)
 HEALTHY = 10
 EVENTS = {Size.TINY: 20, Size.QUICK: 300, Size.NORMAL: 600, Size.FULL: 1000}
-DRAINS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 3, Size.FULL: 4}  # backlogs that a rate is of
-ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
+DRAINS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 3, Size.FULL: 4}  # backlogs that a rate is of
+ROUNDS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 3, Size.FULL: 3}
 WARM_UP = 40
 JAM = {Size.TINY: 2, Size.QUICK: 30, Size.NORMAL: 30, Size.FULL: 30}
 TRICKLE = 2.0  # seconds between events of theirs
-SETTLE = {Size.TINY: 1.0, Size.QUICK: 12.0, Size.NORMAL: 12.0, Size.FULL: 30.0}
+SETTLE = {Size.TINY: 1.0, Size.QUICK: 6.0, Size.NORMAL: 12.0, Size.FULL: 30.0}
 TIMEOUT = 15.0  # the default
 GONE_WITHIN = TIMEOUT + IDLE + 15.0
 
@@ -80,8 +80,8 @@ def _by(transport: str, size: Size, say: Say) -> list[Figure]:
     found: dict[int, list[Once]] = {2: [], 1: []}
     for number in range(ROUNDS[size]):
         for every in sorted(found, reverse=number % 2 == 0):
-            is_last = number == ROUNDS[size] - 1
-            found[every].append(_once(size, transport, every=every, count_sockets=is_last))
+            all_at_last = every == 1 and number == ROUNDS[size] - 1
+            found[every].append(_once(size, transport, every=every, count_sockets=all_at_last))
         rates = {len(_chosen(every)): f"{ones[-1].beside:,.0f}/s for {ones[-1].alone:,.0f}/s" for every, ones in found.items()}
         told = ", ".join(f"{hostile} beside: {rate}" for hostile, rate in rates.items())
         say(f"{transport}, round {number + 1} of {ROUNDS[size]}: {told}; all: {found[1][-1].memory:.1f} MB more")

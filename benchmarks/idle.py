@@ -19,7 +19,7 @@ from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.programs import RelayProcess
 from benchmarks.server import CAPTURE, Server, add_endpoint
 
-SECONDS = {Size.TINY: 2.0, Size.QUICK: 35.0, Size.NORMAL: 60.0, Size.FULL: 120.0}
+SECONDS = {Size.TINY: 2.0, Size.QUICK: 30.0, Size.NORMAL: 60.0, Size.FULL: 120.0}
 SETTLE = {Size.TINY: 0.5, Size.QUICK: 8.0, Size.NORMAL: 8.0, Size.FULL: 20.0}
 
 LOGGING = {"logging_collector": "on", "log_destination": "jsonlog", "log_directory": "log", "log_statement": "all"}

@@ -17,9 +17,9 @@ from benchmarks.sinks import sink
 from benchmarks.warm import events, warm_relay
 
 HEALTHY = {Size.TINY: 7, Size.QUICK: 97, Size.NORMAL: 97, Size.FULL: 97}
-EVENTS = {Size.TINY: 50, Size.QUICK: 100, Size.NORMAL: 200, Size.FULL: 400}
-WARM_UP = {Size.TINY: 10, Size.QUICK: 80, Size.NORMAL: 80, Size.FULL: 80}
-ROUNDS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 5, Size.FULL: 5}
+EVENTS = {Size.TINY: 50, Size.QUICK: 50, Size.NORMAL: 200, Size.FULL: 400}
+WARM_UP = {Size.TINY: 10, Size.QUICK: 40, Size.NORMAL: 80, Size.FULL: 80}
+ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 5}
 BAR = Bar("ratio", ">=", 0.9)
 
 UNFINISHED = """

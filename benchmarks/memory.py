@@ -18,8 +18,8 @@ from benchmarks.programs import RelayProcess
 from benchmarks.server import CAPTURE, Server, add_endpoint
 from benchmarks.sinks import Sink, sink
 
-EVENTS = {Size.TINY: 1_000, Size.QUICK: 50_000, Size.NORMAL: 200_000, Size.FULL: 1_000_000}
-LARGE = {Size.TINY: 5, Size.QUICK: 1_000, Size.NORMAL: 1_000, Size.FULL: 1_000}
+EVENTS = {Size.TINY: 1_000, Size.QUICK: 20_000, Size.NORMAL: 200_000, Size.FULL: 1_000_000}
+LARGE = {Size.TINY: 5, Size.QUICK: 200, Size.NORMAL: 1_000, Size.FULL: 1_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 3, Size.FULL: 3}
 SETTLE = {Size.TINY: 0.2, Size.QUICK: 3.0, Size.NORMAL: 3.0, Size.FULL: 3.0}
 MB = 1e6

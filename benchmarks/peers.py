@@ -26,7 +26,7 @@ from benchmarks.sinks import Sink, sink
 from benchmarks.workers import workers
 from relay.config import Settings
 
-JOBS = {Size.TINY: 200, Size.QUICK: 5_000, Size.NORMAL: 10_000, Size.FULL: 20_000}
+JOBS = {Size.TINY: 200, Size.QUICK: 3_000, Size.NORMAL: 10_000, Size.FULL: 20_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 3, Size.FULL: 5}
 PROCESSES = 2  # of Rowhook, and of each peer that can share its queue
 BARS = {"aiohttp": Bar("ratio", ">", 1.0), "lean": Bar("ratio", ">", 2.0)}

@@ -20,8 +20,8 @@ from benchmarks.server import Server, add_endpoint
 from benchmarks.sinks import own_sink
 
 IN_FLIGHT = {Size.TINY: 20, Size.QUICK: 500, Size.NORMAL: 500, Size.FULL: 500}
-KILLS = {Size.TINY: 1, Size.QUICK: 5, Size.NORMAL: 10, Size.FULL: 10}
-RESTARTS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 10}
+KILLS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 10, Size.FULL: 10}
+RESTARTS = {Size.TINY: 1, Size.QUICK: 2, Size.NORMAL: 5, Size.FULL: 10}
 AWAY = {Size.TINY: (0.0,), Size.QUICK: (0.0, 8.0), Size.NORMAL: (0.0, 15.0), Size.FULL: (0.0, 15.0)}  # seconds
 TAKEN_UP, GOES_ON = Bar("value", "<=", 2.0), Bar("value", "<=", 3.0)
 WITHIN = 60.0

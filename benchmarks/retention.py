@@ -24,7 +24,7 @@ from benchmarks.programs import RelayProcess
 from benchmarks.server import CAPTURE, Server, add_endpoint
 from benchmarks.sinks import Sink, sink
 
-EVENTS = {Size.TINY: 3_000, Size.QUICK: 300_000, Size.NORMAL: 1_000_000, Size.FULL: 10_000_000}
+EVENTS = {Size.TINY: 3_000, Size.QUICK: 60_000, Size.NORMAL: 1_000_000, Size.FULL: 10_000_000}
 KEPT = 10  # of so many events one is kept
 COMPARED = 1_000_000  # events of each flow that it is compared with, at most
 AHEAD, BATCH = 10_000, 1_000

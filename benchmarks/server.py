@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -65,9 +67,8 @@ class Server:
 
     def __enter__(self) -> Self:
         try:
-            self._initialise()
+            subprocess.run(["cp", "-a", self._prepared(), self.data], check=True)
             self.start()
-            self._make_template()
         except BaseException:
             self.__exit__()
             raise
@@ -108,6 +109,20 @@ class Server:
         assert self._process is not None
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    @functools.cache
+    def _prepared() -> Path:
+        """A stopped cluster that has the template, made once: to copy it takes a tenth of the time."""
+        server = Server()
+        atexit.register(shutil.rmtree, server.folder, ignore_errors=True)
+        try:
+            server._initialise()
+            server.start()
+            server._make_template()
+        finally:
+            server.stop()
+        return server.data
 
     def _initialise(self) -> None:
         made = subprocess.run(

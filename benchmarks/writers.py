@@ -21,7 +21,7 @@ from benchmarks.programs import RelayProcess
 from benchmarks.server import CAPTURE, Server, add_endpoint
 from benchmarks.sinks import Sink, sink
 
-ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 9, Size.FULL: 15}
+ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 7, Size.FULL: 7}
 SECONDS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 3, Size.FULL: 5}
 BELL_IS_FREE, NOTIFY_COSTS = Bar("ratio", ">=", 0.9), Bar("ratio", ">=", 3)
 # Of capture as a whole, by load.
