@@ -1,7 +1,7 @@
 # make demo    the whole thing on an embedded Postgres, with a receiver that verifies
 # make test    every check and every test that this machine has the tools for
 # make check   formatting, lint, types, and who may import whom
-# make bench   all benchmarks, a quick size each, in some twelve minutes; rewrites the tables of docs/performance.md
+# make bench   all benchmarks, a quick size each, in less than fifteen minutes; rewrites the tables of docs/performance.md
 # make bench-full   the sizes that the bars are for, in under two hours; rewrites them too
 # make soak    10,000,000 events through, of which a million are kept: twenty minutes to an hour; its table too
 # make audit   the locked packages against the database of known weaknesses, on the network; fails where it can't be asked

@@ -31,9 +31,9 @@ from benchmarks.programs import ROOT, RelayProcess, api, program
 from benchmarks.server import CAPTURE, Server, add_endpoint
 
 FEW = 1_000
-MANY = {Size.TINY: 2_000, Size.QUICK: 100_000, Size.NORMAL: 1_000_000, Size.FULL: 3_000_000}
+MANY = {Size.TINY: 2_000, Size.QUICK: 50_000, Size.NORMAL: 1_000_000, Size.FULL: 3_000_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 7}
-REQUESTS = {Size.TINY: 50, Size.QUICK: 500, Size.NORMAL: 1_000, Size.FULL: 1_000}
+REQUESTS = {Size.TINY: 50, Size.QUICK: 300, Size.NORMAL: 1_000, Size.FULL: 1_000}
 SECONDS = {Size.TINY: 1.0, Size.QUICK: 2.0, Size.NORMAL: 10.0, Size.FULL: 15.0}
 RATE = 200.0  # requests a second
 HALF = 0.5

@@ -16,7 +16,7 @@ from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.server import CAPTURE, Server, add_endpoint
 from benchmarks.sinks import sink
 
-OLD = {Size.TINY: 2_000, Size.QUICK: 100_000, Size.NORMAL: 1_000_000, Size.FULL: 3_000_000}
+OLD = {Size.TINY: 2_000, Size.QUICK: 50_000, Size.NORMAL: 1_000_000, Size.FULL: 3_000_000}
 JOBS = {Size.TINY: 500, Size.QUICK: 10_000, Size.NORMAL: 10_000, Size.FULL: 20_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 5}
 BAR = Bar("ratio", ">=", 0.9)

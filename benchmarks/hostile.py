@@ -40,7 +40,7 @@ ROUNDS = {Size.TINY: 1, Size.QUICK: 1, Size.NORMAL: 3, Size.FULL: 3}
 WARM_UP = 40
 JAM = {Size.TINY: 2, Size.QUICK: 30, Size.NORMAL: 30, Size.FULL: 30}
 TRICKLE = 2.0  # seconds between events of theirs
-SETTLE = {Size.TINY: 1.0, Size.QUICK: 6.0, Size.NORMAL: 12.0, Size.FULL: 30.0}
+SETTLE = {Size.TINY: 1.0, Size.QUICK: 4.0, Size.NORMAL: 12.0, Size.FULL: 30.0}
 TIMEOUT = 15.0  # the default
 GONE_WITHIN = TIMEOUT + IDLE + 15.0
 

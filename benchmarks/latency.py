@@ -32,7 +32,7 @@ from benchmarks.server import CAPTURE, Server, add_endpoint
 
 RATES = {Size.TINY: (20,), Size.QUICK: (20, 200, 1000), Size.NORMAL: (20, 200, 1000), Size.FULL: (20, 200, 1000)}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 5, Size.FULL: 5}
-SECONDS = {Size.TINY: 1.0, Size.QUICK: 2.0, Size.NORMAL: 10.0, Size.FULL: 10.0}
+SECONDS = {Size.TINY: 1.0, Size.QUICK: 1.5, Size.NORMAL: 10.0, Size.FULL: 10.0}
 WARM_UP = 2.0
 ARRIVE_WITHIN = 30.0
 BAR = Bar("ratio", "<=", 2.0)

@@ -15,7 +15,7 @@ from benchmarks.figures import Bar, Figure, Say, Size, figure
 from benchmarks.server import Server
 from benchmarks.sinks import own_sink
 
-JOBS = {Size.TINY: 200, Size.QUICK: 10_000, Size.NORMAL: 20_000, Size.FULL: 100_000}
+JOBS = {Size.TINY: 200, Size.QUICK: 6_000, Size.NORMAL: 20_000, Size.FULL: 100_000}
 ROUNDS = {Size.TINY: 1, Size.QUICK: 3, Size.NORMAL: 3, Size.FULL: 3}
 FAILURES = 2
 BAR = Bar("ratio", ">=", 0.6)

@@ -65,13 +65,13 @@ LOADS = (
     Load(
         "",
         "coffee and a sandwich on the way to the station, paid in cash",
-        {Size.TINY: 200, Size.QUICK: 5_000, Size.NORMAL: 20_000, Size.FULL: 20_000},
+        {Size.TINY: 200, Size.QUICK: 4_000, Size.NORMAL: 20_000, Size.FULL: 20_000},
         {"aiohttp": Bar("ratio", ">=", 0.75), "lean": Bar("ratio", ">=", 1.5)},
     ),
     Load(
         ", 10 kB bodies",
         _text(10_000),
-        {Size.TINY: 400, Size.QUICK: 2_000, Size.NORMAL: 5_000, Size.FULL: 10_000},
+        {Size.TINY: 400, Size.QUICK: 1_000, Size.NORMAL: 5_000, Size.FULL: 10_000},
         {"aiohttp": Bar("ratio", ">=", 0.75)},
     ),
     Load(

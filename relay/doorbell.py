@@ -91,7 +91,8 @@ class Listener:
                     async for note in notifications(connection, CHECK_EVERY):
                         self._handlers[note.channel]()
                 with self._session.answering():
-                    await connection.execute("SELECT 1")
+                    async with connection.pipeline():  # nothing but its Sync: an answer without a statement
+                        pass
         finally:
             self.listening.clear()
             await self._session.close()

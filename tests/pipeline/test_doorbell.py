@@ -608,6 +608,8 @@ async def test_no_ring_is_lost_while_the_listener_asks_whether_its_session_lives
         async with asyncio.timeout(PROMPT):
             await all_heard.wait()
     assert heard == rings
+    last = one(ringer, "SELECT query FROM pg_stat_activity WHERE application_name = 'rowhook bell by hand'")
+    assert last.startswith("LISTEN"), "the question is no statement"
     await end(listening)
 
 
