@@ -372,12 +372,17 @@ PEEK_BOUND, LOOK_BOUND = 200, 500
 
 
 async def _blocks(hand: Hand, conn: Connection, work: Callable[[], Awaitable[object]]) -> int:
-    """Blocks of events that one piece of work on this session read."""
+    """Blocks of events that one piece of work on this session read.
+
+    Both sessions are made to report what they have read, also before the work: each does so once a second at most, and what
+    the test wrote would be counted as the work's.
+    """
 
     async def count() -> int:
         connection = await hand.session.connection()
-        await connection.execute("SELECT pg_stat_force_next_flush()")
-        await connection.execute("SELECT 1")
+        for ask in ("SELECT pg_stat_force_next_flush()", "SELECT 1"):
+            await connection.execute(ask)
+            conn.execute(ask)
         return int(one(conn, BLOCKS))
 
     earlier = await count()
