@@ -19,7 +19,7 @@ from relay.errors import ConfigError, UserMistake
 from relay.keyring import Keyring
 from relay.loopback import is_loopback, parse_origins
 from relay.policy import Policy, parse_ports, policy
-from relay.retry import Schedule, parse_schedule
+from relay.retry import LONGEST_WAIT, Schedule, parse_schedule
 from relay.sign import Secret
 from relay.tokens import parse_tokens
 
@@ -154,10 +154,12 @@ class Settings(BaseSettings):
 
 
 def duration(text: str) -> timedelta:
-    """One duration, 15s or 5d; raises UserMistake."""
-    if text.strip().lower() in {"none", "patient"} or "," in text:
-        raise UserMistake(f"{text!r} is not one duration", "give a number and a unit, e.g. 15s, 5min, 5d")
-    parsed = parse_schedule(text)[0]
+    """One duration, 15s or 5d, as one wait of a schedule; raises UserMistake."""
+    try:
+        (parsed,) = parse_schedule(text)
+    except (UserMistake, ValueError):  # no wait; none or several of them
+        right = f"give a number and a unit (ms, s, m or min, h, d), {LONGEST_WAIT.days}d at most, e.g. 15s, 5min, 5d"
+        raise UserMistake(f"{text!r} is not one duration", right) from None
     if parsed <= timedelta():
         raise UserMistake(f"{text!r} is no time at all", "give more than zero, e.g. 15s")
     return parsed

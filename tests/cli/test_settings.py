@@ -86,7 +86,9 @@ def test_listen_url_is_named_when_it_is_wrong(rowhook: Rowhook, cluster: Cluster
     ("name", "value", "expected"),
     [
         ("ROWHOOK_RETRY_SCHEDULE", "2s,soon", ("'2s,soon'", "2s,4s,8s")),
-        ("ROWHOOK_TIMEOUT", "fast", ("'fast'",)),
+        ("ROWHOOK_TIMEOUT", "3 days", ("'3 days' is not one duration", "15s, 5min, 5d")),
+        ("ROWHOOK_TIMEOUT", "31d", ("'31d' is not one duration", "30d at most")),
+        ("ROWHOOK_CIRCUIT_AFTER", "patient", ("'patient' is not one duration",)),
         ("ROWHOOK_CONNECT_WAIT", "0s", ("'0s'", "15s")),
         ("ROWHOOK_MAX_IN_FLIGHT", "lots", ("'lots'", "integer")),
         ("ROWHOOK_DISABLE_AFTER", "5", ("'5'",)),
