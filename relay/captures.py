@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import DictRow
@@ -26,6 +27,9 @@ from relay.config import Settings, duration
 from relay.database import connect_once, query
 from relay.errors import RowhookError, UserMistake
 from relay.refusals import refusals
+
+if TYPE_CHECKING:
+    from pluralizer import Pluralizer
 
 log = logging.getLogger(__name__)
 
@@ -149,11 +153,19 @@ def _parameters(connection: Connection, table: Table, options: Options) -> dict[
 
 
 def singular(table_name: str) -> str:
-    """The default type prefix: expenses -> expense."""
-    import inflect  # half a second, and only needed the first time that a table is captured
+    """The default type prefix: expenses -> expense, sales_people -> sales_person."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", table_name)
+    word = re.split(r"[_-]", name)[-1]
+    return name.removesuffix(word) + (_dictionary().singular(word) or word)
 
-    word = re.sub(r"[^A-Za-z0-9_-]+", "_", table_name)
-    return inflect.engine().singular_noun(word) or word
+
+@functools.cache
+def _dictionary() -> Pluralizer:
+    from pluralizer import Pluralizer  # only needed the first time that a table is captured
+
+    dictionary = Pluralizer()  # type: ignore[no-untyped-call]
+    dictionary.add_irregular_rule("cache", "caches")  # it makes "cach" of them
+    return dictionary
 
 
 def patiently(connection: Connection, actor: Actor, table: Table, name: str, parameters: Mapping[str, Any], say: Say) -> str:

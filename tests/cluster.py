@@ -33,6 +33,11 @@ SUPERUSER = "postgres"
 START_WITHIN = 60.0
 STOP_WITHIN = 30.0
 
+# A database is 460 files, and each test has one of its own. Without a journal ext4 passes by every inode that was deleted lately
+# to find a free one, which took 300 ms of CPU for a database; in memory it takes 20. Nothing is lost by it: fsync is off anyway.
+IN_MEMORY = Path("/dev/shm")
+ROOM_IN_MEMORY = 6 * 2**30
+
 DEFAULT_SETTINGS: Mapping[str, object] = {
     "fsync": "off",
     "max_connections": 200,
@@ -100,12 +105,19 @@ def can_run(program: Path, os_user: str | None) -> bool:
         return False
 
 
-def reachable_folder(prefix: str, os_user: str | None) -> Path:
-    """A new temporary folder that belongs to the OS user."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+def reachable_folder(prefix: str, os_user: str | None, within: Path | None = None) -> Path:
+    """A new temporary folder that belongs to the OS user; within that folder, or where temporary files are."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     if os_user is not None:
         shutil.chown(folder, os_user)
     return folder
+
+
+def in_memory() -> Path | None:
+    """The folder that is kept in memory, if there is one with room for the data of some servers."""
+    if not os.access(IN_MEMORY, os.W_OK):
+        return None
+    return IN_MEMORY if shutil.disk_usage(IN_MEMORY).free >= ROOM_IN_MEMORY else None
 
 
 class Cluster:
@@ -131,7 +143,7 @@ class Cluster:
         settings: Mapping[str, object] | None = None,
     ) -> Self:
         """Initialise a new data directory, and launch a server on it."""
-        data_dir = data_dir or reachable_folder("rh-data-", os_user)
+        data_dir = data_dir or reachable_folder("rh-data-", os_user, within=in_memory())
         cluster = cls(bin_dir, os_user, data_dir, settings or {})
         try:
             cluster._initialise()
@@ -158,7 +170,7 @@ class Cluster:
     def create_database(self, name: str | None = None, template: str | None = None) -> str:
         """A new database, empty or a copy of the template; its name."""
         name = name or f"t_{secrets.token_hex(6)}"
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
             sql.Identifier(name), sql.Identifier(template or "template0")
         )
         with self.connect() as connection:
