@@ -49,7 +49,7 @@ TIERS = (
     Tier("chromium", "the API's reference page in a browser", _on_path("chromium"), "apt-get install chromium"),
     Tier(
         "postgres15",
-        "the whole suite again on Postgres 15",
+        "the suite again on Postgres 15",
         (POSTGRES_15_BIN / "postgres").exists,
         "apt-get install postgresql-15",
     ),

@@ -10,7 +10,7 @@ import pytest
 
 from relay import audit
 from tests.api.conftest import Client, Served
-from tests.cli.conftest import Rowhook, anywhere, in_folder, rowhook  # noqa: F401 - fixtures
+from tests.cli.conftest import Rowhook, anywhere, in_folder, rowhook, settings  # noqa: F401 - fixtures
 from tests.conftest import Connection
 from tests.pipeline.conftest import one
 from tests.pipeline.relays import eventually

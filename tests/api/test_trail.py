@@ -10,7 +10,7 @@ import pytest
 from relay import trail
 from relay.trail import Reason
 from tests.api.making import open_as_api
-from tests.cli.conftest import Rowhook, anywhere, in_folder, rowhook  # noqa: F401 - fixtures
+from tests.cli.conftest import Rowhook, anywhere, in_folder, rowhook, settings  # noqa: F401 - fixtures
 from tests.conftest import Connection
 
 Ask = Callable[..., dict[str, Any]]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.cli.forked import forked
 from tests.conftest import Connect, Connection
 from tests.keys import KEY
 
@@ -66,38 +67,54 @@ def in_folder(tmp_path: Path) -> Path:
     return folder
 
 
+How = Callable[[Sequence[str], Path, Mapping[str, str], str], Done]
+
+
+def _in_a_fork(arguments: Sequence[str], folder: Path, env: Mapping[str, str], given: str) -> Done:
+    ended = forked(arguments, folder, env, given, timeout=60)
+    return Done(tuple(arguments), ended.code, ended.out, ended.err)
+
+
+def _from_the_start(arguments: Sequence[str], folder: Path, env: Mapping[str, str], given: str) -> Done:
+    ended = subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=env, input=given, capture_output=True, text=True, timeout=60, check=False
+    )
+    return Done(tuple(arguments), ended.returncode, ended.stdout, ended.stderr)
+
+
+def _command(how: How, folder: Path, settings: Mapping[str, str]) -> Rowhook:
+    def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
+        done = how(arguments, folder, environment(**{**settings, **(env or {})}), input or "")
+        if ok:
+            assert done.code == 0, done
+        return done
+
+    return run
+
+
 @pytest.fixture
 def anywhere(in_folder: Path) -> Rowhook:
     """Run a command without any setting."""
-
-    def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=in_folder,
-            env=environment(**(env or {})),
-            input=input if input is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        result = Done(arguments, done.returncode, done.stdout, done.stderr)
-        if ok:
-            assert result.code == 0, result
-        return result
-
-    return run
+    return _command(_in_a_fork, in_folder, {})
 
 
 @pytest.fixture
-def rowhook(anywhere: Rowhook, request: pytest.FixtureRequest) -> Rowhook:
-    """Run a command against the test's database; it must succeed if `ok`."""
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The test's database, and a key."""
     database = request.getfixturevalue("empty_dsn" if "empty_dsn" in request.fixturenames else "dsn")
+    return {"DATABASE_URL": database, "ROWHOOK_SECRET_KEY": KEY}
 
-    def run(*arguments: str, env: Mapping[str, str] | None = None, input: str | None = None, ok: bool = False) -> Done:
-        return anywhere(*arguments, env={"DATABASE_URL": database, "ROWHOOK_SECRET_KEY": KEY, **(env or {})}, input=input, ok=ok)
 
-    return run
+@pytest.fixture
+def rowhook(in_folder: Path, settings: dict[str, str]) -> Rowhook:
+    """Run a command against the test's database; it must succeed if `ok`."""
+    return _command(_in_a_fork, in_folder, settings)
+
+
+@pytest.fixture
+def really(in_folder: Path, settings: dict[str, str]) -> Rowhook:
+    """The same by `python -m relay`, which takes longer: for what happens before a command begins, or is seen from outside."""
+    return _command(_from_the_start, in_folder, settings)
 
 
 @pytest.fixture

@@ -92,13 +92,13 @@ def test_with_remove_a_slot_is_emptied_once_its_file_is_there_and_none_is_writte
 
 
 def test_without_pyarrow_it_is_said_how_to_get_it_and_nothing_else_needs_it(
-    rowhook: Rowhook, folder: Path, tmp_path: Path
+    really: Rowhook, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pyarrow'] = None\n")
     env = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "ROWHOOK_ARCHIVE": str(folder)}
-    rowhook("archive", "--format", "parquet", env=env).refused("Parquet needs pyarrow", "pip install pyarrow")
-    rowhook("run", env={**env, "ROWHOOK_ARCHIVE_FORMAT": "parquet"}).refused("Parquet needs pyarrow", "pip install pyarrow")
-    rowhook("archive", env=env, ok=True)
+    really("archive", "--format", "parquet", env=env).refused("Parquet needs pyarrow", "pip install pyarrow")
+    really("run", env={**env, "ROWHOOK_ARCHIVE_FORMAT": "parquet"}).refused("Parquet needs pyarrow", "pip install pyarrow")
+    really("archive", env=env, ok=True)
     assert list(folder.iterdir()) == []
 
 

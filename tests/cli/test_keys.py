@@ -215,7 +215,7 @@ def command_lines() -> Iterator[set[str]]:
 
 
 def test_no_secret_is_in_a_debug_log_a_dump_an_answer_or_the_process_list(
-    rowhook: Rowhook, conn: Connection, receiver: Receiver, start: Start, cluster: Cluster, in_folder: Path
+    really: Rowhook, conn: Connection, receiver: Receiver, start: Start, cluster: Cluster, in_folder: Path
 ) -> None:
     """Every kind of secret, through adding, delivering, failing, rotating and rekeying, two processes, all that is logged."""
     receiver.answer("/hook", 500)
@@ -224,22 +224,22 @@ def test_no_secret_is_in_a_debug_log_a_dump_an_answer_or_the_process_list(
     client = trustme.CA().issue_cert("client.example", common_name="client").private_key_and_cert_chain_pem
     client.write_to_path(in_folder / "client.pem")
     with command_lines() as seen:
-        hmac = add(rowhook, receiver, "--header", "-", input=f"Authorization: {TOKEN}\n")
-        add(rowhook, receiver, "--secret", "-", input=PLAIN)
-        add(rowhook, receiver, "--scheme", "ed25519")
+        hmac = add(really, receiver, "--header", "-", input=f"Authorization: {TOKEN}\n")
+        add(really, receiver, "--secret", "-", input=PLAIN)
+        add(really, receiver, "--scheme", "ed25519")
         tls = ("endpoint", "add", f"https://127.0.0.1:{receiver.port}/", "--client-cert", "client.pem")
-        said.append(rowhook(*tls, env=LOOPBACK, ok=True).out)
+        said.append(really(*tls, env=LOOPBACK, ok=True).out)
         with start("--no-api", "--processes", "2", "--instance-name", "loud", **env) as relay:
             wait_until_live(conn, "loud/1")
             emit(conn)
             receiver.wait_for(6, timeout=20)
-            new = rowhook("endpoint", "rotate", hmac["id"], "--json", ok=True).json
+            new = really("endpoint", "rotate", hmac["id"], "--json", ok=True).json
             emit(conn)
             receiver.wait_for(9, timeout=20)
             _deliver_with_a_database_that_goes(conn, relay)
         for command in (("endpoint", "list"), ("endpoint", "show", hmac["id"]), ("deliveries",)):
-            said += [rowhook(*command, "--json", ok=True).out, rowhook(*command, ok=True).out]
-        said.append(rowhook("rekey", env={"ROWHOOK_SECRET_KEY": f"{OTHER_KEY},{KEY}"}, ok=True).out)
+            said += [really(*command, "--json", ok=True).out, really(*command, ok=True).out]
+        said.append(really("rekey", env={"ROWHOOK_SECRET_KEY": f"{OTHER_KEY},{KEY}"}, ok=True).out)
     dump = cluster.run("pg_dump", conn.info.dbname).stdout
     assert "debug" in relay.log.read_text().lower() or len(relay.log.read_text()) > 500, "this was a full log"
     secrets = [hmac["secret"], new["secret"], PLAIN, TOKEN, KEY, OTHER_KEY]

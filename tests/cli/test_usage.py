@@ -24,6 +24,24 @@ def test_version(anywhere: Rowhook):
     assert (done.out, done.err) == (f"rowhook {__version__}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "given", "env"),
+    [
+        (("--version",), "", {}),
+        (("endpoint", "list"), "", {}),
+        (("endpoint", "add", "ftp://example.com/Größe"), "", {}),
+        (("endpoint", "add", "https://example.com/", "--header", "-", "--json"), "X-Kind: a\n", {"ROWHOOK_SECRET_KEY": "short"}),
+        (("deliveries", "--state", "lost"), "", {}),
+        (("endpoint", "list"), "", {"DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}),
+        (("run",), "", {"ROWHOOK_TIMEOUT": "never"}),
+    ],
+)
+def test_a_command_of_these_tests_ends_as_one_from_the_start_does(
+    rowhook: Rowhook, really: Rowhook, arguments: tuple[str, ...], given: str, env: dict[str, str]
+):
+    assert rowhook(*arguments, input=given, env=env) == really(*arguments, input=given, env=env)
+
+
 def test_no_command_is_a_wish_for_help(anywhere: Rowhook):
     for arguments in ((), ("endpoint",)):
         done = anywhere(*arguments, ok=True)

@@ -18,6 +18,7 @@ from aiohttp import web
 from tests.cluster import Cluster
 from tests.conftest import FINMIND_SQL
 from tests.receiver import Receiver
+from tests.versions import ONCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +75,16 @@ def test_server_comes_back_on_its_port_with_its_data(start_cluster, end):
     assert cluster.pid != pid
     with cluster.connect() as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1,)
+
+
+def test_what_runs_on_one_version_alone_asks_for_no_server_under_test(request: pytest.FixtureRequest):
+    """Says something where the run includes those, as `make test` does."""
+    alone = [item for item in request.session.items if item.nodeid.startswith(ONCE)]
+    assert [item.nodeid for item in alone if {"cluster", "start_cluster"} & set(getattr(item, "fixturenames", ()))] == []
+    for path in ONCE:
+        assert (ROOT / path).exists()
+        for file in [ROOT / path, *(ROOT / path).rglob("*.py")]:
+            assert file.is_dir() or "postgres_under_test" not in file.read_text()
 
 
 def test_server_ends_with_the_run_that_started_it():
