@@ -24,6 +24,7 @@ from relay.sign import Secret
 from relay.tokens import parse_tokens
 
 MOST_PROCESSES = 64
+LONGEST_TIMEOUT = timedelta(days=1)  # the table of endpoints has the same bound
 _KEEP = re.compile(r"([0-9]{1,5}) ?(s|min|m|h|d)")
 HEADER_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
@@ -66,7 +67,9 @@ class Settings(BaseSettings):
         "", validation_alias="ROWHOOK_SECRET_KEY", repr=False
     )
     retry_schedule: Annotated[str, checked(parse_schedule)] = Field("2s,4s,8s,16s,32s", validation_alias="ROWHOOK_RETRY_SCHEDULE")
-    timeout: Annotated[str, checked(lambda text: duration(text))] = Field("15s", validation_alias="ROWHOOK_TIMEOUT")
+    timeout: Annotated[str, checked(lambda text: duration(text, LONGEST_TIMEOUT))] = Field(
+        "15s", validation_alias="ROWHOOK_TIMEOUT"
+    )
     connect_wait: Annotated[str, checked(lambda text: duration(text))] = Field("10s", validation_alias="ROWHOOK_CONNECT_WAIT")
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = Field(256, validation_alias="ROWHOOK_MAX_IN_FLIGHT")
     processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = Field(1, validation_alias="ROWHOOK_PROCESSES")
@@ -153,15 +156,17 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys(part.strip() for part in self.recipes.split(",") if part.strip()))
 
 
-def duration(text: str) -> timedelta:
-    """One duration, 15s or 5d, as one wait of a schedule; raises UserMistake."""
+def duration(text: str, most: timedelta = LONGEST_WAIT) -> timedelta:
+    """One duration, 15s or 5d, as one wait of a schedule; ``most`` in whole days. Raises UserMistake."""
+    right = f"give a number and a unit (ms, s, m or min, h, d), {most.days}d at most, e.g. 15s, 5min, 1d"
     try:
         (parsed,) = parse_schedule(text)
     except (UserMistake, ValueError):  # no wait; none or several of them
-        right = f"give a number and a unit (ms, s, m or min, h, d), {LONGEST_WAIT.days}d at most, e.g. 15s, 5min, 5d"
         raise UserMistake(f"{text!r} is not one duration", right) from None
     if parsed <= timedelta():
         raise UserMistake(f"{text!r} is no time at all", "give more than zero, e.g. 15s")
+    if parsed > most:
+        raise UserMistake(f"{text!r} is too long", right)
     return parsed
 
 

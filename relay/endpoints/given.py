@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from relay.config import Settings, duration
+from relay.config import LONGEST_TIMEOUT, Settings, duration
 from relay.database import Row
 from relay.errors import UserMistake
 from relay.guard import check_saved
@@ -19,7 +19,6 @@ from relay.wishes import parse_filter, parse_rate
 
 MOST_PATTERNS = 100
 MOST_IN_FLIGHT = 10_000
-LONGEST_TIMEOUT = timedelta(days=1)
 LONGEST_TEXT = 500
 HMAC, ED25519 = "hmac", "ed25519"
 

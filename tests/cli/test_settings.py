@@ -86,8 +86,9 @@ def test_listen_url_is_named_when_it_is_wrong(rowhook: Rowhook, cluster: Cluster
     ("name", "value", "expected"),
     [
         ("ROWHOOK_RETRY_SCHEDULE", "2s,soon", ("'2s,soon'", "2s,4s,8s")),
-        ("ROWHOOK_TIMEOUT", "3 days", ("'3 days' is not one duration", "15s, 5min, 5d")),
-        ("ROWHOOK_TIMEOUT", "31d", ("'31d' is not one duration", "30d at most")),
+        ("ROWHOOK_TIMEOUT", "3 days", ("'3 days' is not one duration", "1d at most", "15s, 5min, 1d")),
+        ("ROWHOOK_TIMEOUT", "25h", ("'25h' is too long", "1d at most")),
+        ("ROWHOOK_DISABLE_AFTER", "31d", ("'31d' is not one duration", "30d at most")),
         ("ROWHOOK_CIRCUIT_AFTER", "patient", ("'patient' is not one duration",)),
         ("ROWHOOK_CONNECT_WAIT", "0s", ("'0s'", "15s")),
         ("ROWHOOK_MAX_IN_FLIGHT", "lots", ("'lots'", "integer")),
